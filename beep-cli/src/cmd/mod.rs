@@ -1,0 +1,115 @@
+//! The commands, one file each: its arguments and what it does.
+
+mod completions;
+mod conversation;
+mod get;
+mod ingest;
+mod recogniser;
+mod scan;
+mod search;
+mod speech;
+mod token;
+mod transcribe;
+mod transcript;
+mod user;
+mod verify;
+
+use crate::args::Where;
+use crate::failure::{Failure, Outcome, Result};
+use crate::local::{self, Missing};
+use crate::output::Output;
+use crate::remote::Remote;
+use beep_core::store::Stores;
+use beep_storage::DataDir;
+
+/// What to do.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Print a token for a user on a device
+    Token(token::Args),
+    /// Make and show users
+    #[command(subcommand, arg_required_else_help = true)]
+    User(user::Command),
+    /// Make and show conversations and their members
+    #[command(subcommand, arg_required_else_help = true)]
+    Conversation(conversation::Command),
+    /// Store recordings in a conversation
+    Ingest(ingest::Args),
+    /// List the recordings of a conversation
+    Scan(scan::Args),
+    /// Write out a recording, exactly as it was received
+    Get(get::Args),
+    /// Print what was said, as text
+    Transcript(transcript::Args),
+    /// Find recordings by the words in them
+    Search(search::Args),
+    /// Transcribe everything that waits for it, then end
+    Transcribe(transcribe::Args),
+    /// Read every record and name the damaged ones
+    Verify(verify::Args),
+    /// Install speech recognition and add models
+    #[command(subcommand, arg_required_else_help = true)]
+    Speech(speech::Command),
+    /// Print the completion script of a shell
+    Completions(completions::Args),
+}
+
+/// What every command is given.
+pub struct Context {
+    /// Where to work.
+    pub place: Where,
+    /// How to talk.
+    pub out: Output,
+}
+
+/// Something open to work on.
+pub enum Site {
+    /// Stores on this machine.
+    Local(Stores),
+    /// A server.
+    Remote(Remote),
+}
+
+impl Context {
+    /// The data directory, for commands that have no other form.
+    pub fn data(&self, command: &str) -> Result<&DataDir> {
+        match &self.place {
+            Where::Data(data) => Ok(data),
+            Where::Server { .. } => {
+                Err(Failure::usage(format!("`{command}` works on a data directory only"))
+                    .hint("say --data-dir D, on the machine where it is"))
+            }
+        }
+    }
+
+    /// The stores of the data directory, for commands that have no other form.
+    pub async fn stores(&self, command: &str) -> Result<Stores> {
+        local::open(self.data(command)?, Missing::Refuse).await
+    }
+
+    /// Stores or server, whichever was asked for.
+    pub async fn open(&self, missing: Missing) -> Result<Site> {
+        match &self.place {
+            Where::Data(data) => Ok(Site::Local(local::open(data, missing).await?)),
+            Where::Server { url, token } => Ok(Site::Remote(Remote::new(url, token.clone())?)),
+        }
+    }
+}
+
+/// Runs the command to its end.
+pub async fn run(command: Command, context: Context) -> Result<Outcome> {
+    match command {
+        Command::Token(args) => token::run(&args, &context),
+        Command::User(command) => user::run(command, &context).await,
+        Command::Conversation(command) => conversation::run(command, &context).await,
+        Command::Ingest(args) => ingest::run(args, &context).await,
+        Command::Scan(args) => scan::run(&args, &context).await,
+        Command::Get(args) => get::run(&args, &context).await,
+        Command::Transcript(args) => transcript::run(&args, &context).await,
+        Command::Search(args) => search::run(&args, &context).await,
+        Command::Transcribe(args) => transcribe::run(&args, &context).await,
+        Command::Verify(args) => verify::run(&args, &context).await,
+        Command::Speech(command) => speech::run(command, &context).await,
+        Command::Completions(args) => completions::run(&args, &context),
+    }
+}

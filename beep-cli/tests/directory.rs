@@ -1,0 +1,165 @@
+//! Tokens, users and conversations, offline.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+mod support;
+
+use beep_core::auth::jwt::JwtConfig;
+use beep_core::auth::{Authenticator, Scope};
+use beep_core::clock::System;
+use beep_storage::DataDir;
+use std::sync::Arc;
+use support::Installation;
+
+#[test]
+fn a_token_is_printed_alone_and_holds() {
+    let beep = Installation::new();
+    let verify = |token: &str| {
+        let jwt =
+            DataDir::new(beep.data()).jwt(JwtConfig::default(), Arc::new(System), Arc::new(System)).unwrap();
+        jwt.verify(token).unwrap()
+    };
+    for (flags, scope) in
+        [(&[][..], Scope::User), (&["--admin"], Scope::Admin), (&["--service"], Scope::Service)]
+    {
+        let args = [&["token", "--user", "u-alice", "--client", "phone"], flags].concat();
+        let verified = verify(&beep.run(args).ok().alone());
+        assert_eq!(
+            (verified.identity.user.as_str(), verified.identity.device.as_str()),
+            ("u-alice", "phone")
+        );
+        assert_eq!(verified.scope, scope);
+    }
+    let json = beep.run(["--json", "token", "--user", "u-alice", "--client", "phone"]).ok().json();
+    verify(json[0]["token"].as_str().unwrap());
+    beep.run(["token", "--user", "u-alice", "--client", "phone", "--admin", "--service"]).fails(2);
+    beep.run(["token", "--user", "not a user", "--client", "phone"]).fails(2);
+    beep.run(["token", "--user", "u-alice"]).fails(2);
+    let remote =
+        ["--server", "http://127.0.0.1:1", "--token", "x", "token", "--user", "u-a", "--client", "c"];
+    assert!(support::bare(remote).fails(2).err.contains("data directory"));
+}
+
+#[test]
+fn users_are_made_listed_and_shown() {
+    let beep = Installation::new();
+    let create = [
+        "user",
+        "create",
+        "--phone",
+        "+65 (9999)-9999",
+        "--first",
+        "Alice",
+        "--last",
+        "Tan",
+        "--username",
+        "al",
+    ];
+    let alice = beep.run(create).ok().alone();
+    assert!(alice.starts_with("u-") && alice.len() == 34, "{alice}");
+    let bob = beep.user("+15550100199", "Bob");
+
+    let taken = beep.run(["user", "create", "--phone", "+6599999999", "--first", "Eve"]).fails(1);
+    assert!(taken.err.starts_with("error: ") && taken.err.contains("hint: "), "{}", taken.err);
+    assert!(taken.out.is_empty());
+    let taken = ["user", "create", "--phone", "+6511111111", "--first", "Eve", "--username", "al"];
+    beep.run(taken).fails(1);
+
+    let list = beep.run(["user", "list"]).ok();
+    assert_eq!(list.lines().len(), 2);
+    let line = list.lines().into_iter().find(|line| line.starts_with(&alice)).unwrap().to_owned();
+    assert!(line.contains("+6599999999") && line.contains("Alice Tan") && line.contains("@al"), "{line}");
+    let list = beep.run(["user", "list", "--json"]).ok().json();
+    assert!(list.iter().any(|user| user["id"] == *bob && user["phone_number"] == "+15550100199"));
+
+    assert!(beep.run(["user", "show", &alice]).ok().text().contains("phone     +6599999999"));
+    assert_eq!(beep.run(["user", "show", &alice, "--json"]).ok().json()[0]["username"], "al");
+    let unknown = beep.run(["user", "show", "u-nobody"]).fails(1);
+    assert!(
+        unknown.err.contains("no user u-nobody") && unknown.err.contains("user create"),
+        "{}",
+        unknown.err
+    );
+}
+
+#[test]
+fn wrong_numbers_and_names_are_wrong_usage() {
+    let beep = Installation::new();
+    for phone in ["12345678", "+12345", "+1234567890123456", "+65 9999 999x", ""] {
+        let refused = beep.run(["user", "create", "--phone", phone, "--first", "Alice"]).fails(2);
+        assert!(refused.err.contains("6 to 15 digits"), "{phone}: {}", refused.err);
+    }
+    beep.run(["user", "create", "--phone", "+6599999999", "--first", " "]).fails(2);
+    beep.run(["user", "create", "--phone", "+6599999999"]).fails(2);
+    assert!(!beep.data().exists(), "wrong usage makes nothing");
+}
+
+#[test]
+fn conversations_have_an_owner_and_members() {
+    let beep = Installation::new();
+    let [alice, bob, eve] = [("+6500000001", "Alice"), ("+6500000002", "Bob"), ("+6500000003", "Eve")]
+        .map(|(phone, first)| beep.user(phone, first));
+    let crew = beep.run(["conversation", "create", "--title", "Crew", "--member", &alice, &bob]).ok().alone();
+    assert!(crew.starts_with("c-") && crew.len() == 34, "{crew}");
+    let roles = |conversation: &str| {
+        let mut all: Vec<_> = beep
+            .run(["conversation", "members", conversation, "--json"])
+            .ok()
+            .json()
+            .iter()
+            .map(|m| (m["first_name"].as_str().unwrap().to_owned(), m["role"].as_str().unwrap().to_owned()))
+            .collect();
+        all.sort();
+        all.iter().map(|(name, role)| format!("{name} {role}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(roles(&crew), "Alice owner, Bob member");
+    let args =
+        ["conversation", "create", "--title", "Duo", "--member", &alice, "--member", &bob, "--owner", &bob];
+    let duo = beep.run(args).ok().alone();
+    assert_eq!(roles(&duo), "Alice member, Bob owner");
+
+    beep.run(["conversation", "add", &crew, &eve, "--role", "listener"]).ok();
+    assert_eq!(roles(&crew), "Alice owner, Bob member, Eve listener");
+    beep.run(["conversation", "add", &crew, &alice, &eve]).ok();
+    assert_eq!(roles(&crew), "Alice owner, Bob member, Eve listener", "adding again changes nothing");
+    beep.run(["conversation", "add", &crew, &eve, "--role", "admin"]).ok();
+    assert_eq!(roles(&crew), "Alice owner, Bob member, Eve admin");
+    beep.run(["conversation", "remove", &crew, &bob]).ok();
+    assert_eq!(roles(&crew), "Alice owner, Eve admin");
+    beep.run(["conversation", "remove", &crew, &bob]).fails(1);
+
+    let list = beep.run(["conversation", "list"]).ok();
+    assert!(list.lines().len() == 2 && list.text().contains("Crew") && list.text().contains(&duo));
+    let own = beep.run(["conversation", "list", "--user", &bob, "--json"]).ok().json();
+    assert!(own.len() == 1 && own[0]["id"] == *duo && own[0]["title"] == "Duo");
+}
+
+#[test]
+fn what_refers_to_nobody_is_refused() {
+    let beep = Installation::new();
+    let (crew, _) = beep.conversation();
+    for args in [
+        &["conversation", "create", "--title", "X", "--member", "u-nobody"][..],
+        &["conversation", "add", &crew, "u-nobody"],
+        &["conversation", "add", "c-none", "u-nobody"],
+        &["conversation", "members", "c-none"],
+        &["conversation", "remove", "c-none", "u-nobody"],
+        &["conversation", "list", "--user", "u-nobody"],
+    ] {
+        assert!(beep.run(args).fails(1).err.contains("there is no"), "{args:?}");
+    }
+    assert_eq!(beep.run(["conversation", "list"]).ok().lines().len(), 1, "nothing was made on the way");
+    beep.run(["conversation", "create", "--title", "X"]).fails(2);
+    beep.run(["conversation", "add", &crew, "u-x", "--role", "king"]).fails(2);
+}
+
+#[test]
+fn titles_cannot_steer_the_terminal() {
+    let beep = Installation::new();
+    let owner = beep.user("+6500000001", "Al\u{1b}[2Jice");
+    beep.run(["conversation", "create", "--title", "a\u{1b}]0;b\u{7}\nc-fake", "--member", &owner]).ok();
+    for args in [["conversation", "list"], ["user", "list"], ["user", "show"]] {
+        let args = [&args[..], &[&*owner][..usize::from(args[1] == "show")]].concat();
+        let shown = beep.run(args).ok();
+        assert!(!shown.text().contains('\u{1b}') && !shown.text().contains("\nc-fake"), "{:?}", shown.text());
+    }
+}

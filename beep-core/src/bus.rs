@@ -1,0 +1,37 @@
+//! Tells whoever waits that the log has grown. The log is the record; the bus is only the bell.
+
+use crate::Result;
+use crate::event::LogEntry;
+use async_trait::async_trait;
+
+/// What a subscription hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// An entry of the log.
+    Entry(LogEntry),
+    /// Entries may have been missed: read the log.
+    Gap,
+    /// The bus is closed; nothing will come any more.
+    Closed,
+}
+
+/// Carries log entries to whoever waits.
+///
+/// * May lose, double, delay and reorder: a subscriber reads the log from its own cursor and takes what it hears here
+///   as a hint.
+/// * `publish` never waits for a subscriber.
+/// * A subscription hears what is published after `subscribe` returned, or [`Signal::Gap`].
+#[async_trait]
+pub trait Bus: Send + Sync + std::fmt::Debug {
+    /// Announces an entry that is already committed.
+    async fn publish(&self, entry: &LogEntry) -> Result<()>;
+    /// Begins to listen.
+    async fn subscribe(&self) -> Result<Box<dyn Subscription>>;
+}
+
+/// One listener of a [`Bus`].
+#[async_trait]
+pub trait Subscription: Send {
+    /// Waits for the next signal. Dropping the future loses nothing.
+    async fn next(&mut self) -> Signal;
+}

@@ -1,0 +1,245 @@
+//! The one gate: asks the directory, remembers the answer until it changes, and mints the proof of permission.
+
+use crate::event::Seq;
+use crate::id::{ConversationId, DeviceId, Identity, UserId};
+use crate::store::{Change, Directory, Role};
+use crate::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What somebody wants to do in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// Hear bites, read transcripts, search, see members.
+    Listen,
+    /// Record bites.
+    Speak,
+    /// Delete what others said, remove members, rename.
+    Moderate,
+}
+
+impl Action {
+    /// The lowest role that may.
+    pub const fn needs(self) -> Role {
+        match self {
+            Self::Listen => Role::Listener,
+            Self::Speak => Role::Member,
+            Self::Moderate => Role::Admin,
+        }
+    }
+}
+
+/// Proof that somebody may do something in a conversation. Only a [`Gate`] mints one.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    identity: Identity,
+    conversation: ConversationId,
+    action: Action,
+    role: Role,
+}
+
+impl Grant {
+    /// Who may.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where.
+    pub fn conversation(&self) -> &ConversationId {
+        &self.conversation
+    }
+
+    /// What.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// Whether the holder may also do this there.
+    pub fn allows(&self, action: Action) -> bool {
+        self.role >= action.needs()
+    }
+}
+
+const SHARDS: usize = 16;
+/// Answers kept per shard; a full shard is emptied, which costs a directory read per user and never a wrong answer.
+const PER_SHARD: usize = 16_384;
+
+type Audience = Arc<[UserId]>;
+
+#[derive(Debug, Default)]
+struct Shard {
+    roles: HashMap<(ConversationId, UserId), Option<Role>>,
+    audiences: HashMap<ConversationId, Audience>,
+}
+
+/// Decides from the directory. Any error on the way means denied.
+///
+/// * An answer is remembered until [`Gate::follow`] sees a change of that membership; the pipeline calls it many
+///   times a second, so somebody removed by any process is out within 100 ms.
+/// * When the changes cannot be read, everything remembered is forgotten.
+#[derive(Debug)]
+pub struct Gate {
+    directory: Arc<dyn Directory>,
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    /// Counts evictions: an answer read before one is not remembered after it.
+    generation: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl Gate {
+    /// A gate over this directory. Call [`Gate::follow`] from then on.
+    pub fn new(directory: Arc<dyn Directory>) -> Self {
+        Self {
+            directory,
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            generation: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+        }
+    }
+
+    /// The proof that this user may do this there; [`ErrorKind::Denied`] otherwise, also for unknown conversations.
+    pub async fn check(
+        &self,
+        who: &Identity,
+        conversation: &ConversationId,
+        action: Action,
+    ) -> Result<Grant> {
+        match self.role(conversation, &who.user).await? {
+            Some(role) if role >= action.needs() => {
+                Ok(Grant { identity: who.clone(), conversation: conversation.clone(), action, role })
+            }
+            _ => Err(Error::new(
+                ErrorKind::Denied,
+                "you are not a member of this conversation, or may not do this there",
+            )),
+        }
+    }
+
+    /// The proof for whoever already holds the data directory: the offline tool and embedders, never a server route.
+    pub fn operator(conversation: &ConversationId, identity: Identity, action: Action) -> Grant {
+        Grant { identity, conversation: conversation.clone(), action, role: Role::Owner }
+    }
+
+    /// Who an operator is when nobody is named.
+    pub fn operator_identity() -> Result<Identity> {
+        Ok(Identity { user: UserId::parse("operator")?, device: DeviceId::parse("beep-cli")? })
+    }
+
+    /// The role of this user there.
+    pub async fn role(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Role>> {
+        let key = (conversation.clone(), user.clone());
+        if let Some(role) = self.shard(conversation).roles.get(&key) {
+            return Ok(*role);
+        }
+        let generation = self.generation.load(Ordering::SeqCst);
+        let role = self.directory.role(conversation, user).await.map_err(unknown)?;
+        let mut shard = self.shard(conversation);
+        if self.generation.load(Ordering::SeqCst) == generation {
+            if shard.roles.len() >= PER_SHARD {
+                shard.roles.clear();
+            }
+            shard.roles.insert(key, role);
+        }
+        Ok(role)
+    }
+
+    /// Everybody who may hear this conversation.
+    pub async fn audience(&self, conversation: &ConversationId) -> Result<Audience> {
+        if let Some(audience) = self.shard(conversation).audiences.get(conversation) {
+            return Ok(audience.clone());
+        }
+        let generation = self.generation.load(Ordering::SeqCst);
+        let members = self.directory.members(conversation).await.map_err(unknown)?;
+        let audience: Audience = members.into_iter().map(|m| m.user).collect();
+        let mut shard = self.shard(conversation);
+        if self.generation.load(Ordering::SeqCst) == generation {
+            if shard.audiences.len() >= PER_SHARD {
+                shard.audiences.clear();
+            }
+            shard.audiences.insert(conversation.clone(), audience.clone());
+        }
+        Ok(audience)
+    }
+
+    /// The conversations that this user may hear.
+    pub async fn hears(&self, user: &UserId) -> Result<Vec<ConversationId>> {
+        let memberships = self.directory.memberships(user).await.map_err(unknown)?;
+        Ok(memberships.into_iter().map(|m| m.conversation.id).collect())
+    }
+
+    /// Begins to follow: what changed before is not remembered anyway.
+    pub async fn begin(&self) -> Result<()> {
+        self.forget();
+        let last = self.directory.last_change().await?;
+        self.seen.store(last, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Reads what changed and forgets the answers that it touches. On an error it forgets everything, and whoever waits
+    /// for a change of their own must ask again.
+    pub async fn follow(&self) -> Result<Vec<Change>> {
+        let mut changed = Vec::new();
+        loop {
+            let after: Seq = self.seen.load(Ordering::SeqCst);
+            let page = match self.directory.changes(after, 1_000).await {
+                Ok(page) => page,
+                Err(e) => {
+                    self.forget();
+                    return Err(e);
+                }
+            };
+            let Some(last) = page.last().map(|e| e.seq) else { return Ok(changed) };
+            self.generation.fetch_add(1, Ordering::SeqCst);
+            for entry in page {
+                self.evict(&entry.change);
+                changed.push(entry.change);
+            }
+            self.seen.store(last, Ordering::SeqCst);
+        }
+    }
+
+    fn evict(&self, change: &Change) {
+        match change {
+            Change::Member(conversation, user) => {
+                let mut shard = self.shard(conversation);
+                shard.roles.remove(&(conversation.clone(), user.clone()));
+                shard.audiences.remove(conversation);
+            }
+            Change::Conversation(conversation) => {
+                let mut shard = self.shard(conversation);
+                shard.roles.retain(|(c, _), _| c != conversation);
+                shard.audiences.remove(conversation);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        for shard in &self.shards {
+            *lock(shard) = Shard::default();
+        }
+    }
+
+    fn shard(&self, conversation: &ConversationId) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.hasher.hash_one(conversation) as usize % SHARDS])
+    }
+}
+
+/// A panic while a shard was locked leaves a consistent map behind: every change to one is a single call.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unknown(e: Error) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "whether you may do this cannot be told now: the directory does not answer",
+    )
+    .with_source(e)
+}

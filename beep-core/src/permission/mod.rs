@@ -1,0 +1,5 @@
+//! Who may do what in a conversation.
+
+mod gate;
+
+pub use gate::{Action, Gate, Grant};

@@ -1,0 +1,226 @@
+//! The running pipeline: the calls that shells make, and the tasks behind them.
+
+use crate::builder::Builder;
+use crate::bus::announce;
+use crate::grants::require;
+use crate::inbound::{self, Recorded, Utterance};
+use crate::outbound::{Notifier, Query, Reader};
+use crate::workers::{Follower, INDEX, IndexWorker, TRANSCRIBE, TranscribeWorker};
+use beep_core::bite::{BiteKey, Label};
+use beep_core::bus::Bus;
+use beep_core::clock::{Clock, Millis};
+use beep_core::event::Seq;
+use beep_core::id::{ConversationId, UserId};
+use beep_core::permission::{Action, Gate, Grant};
+use beep_core::store::{BiteStore, Stores};
+use beep_core::transcriber::Transcriber;
+use beep_core::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often the gate looks for changes of memberships: somebody removed is out within 100 ms.
+const GATE_LOOK: Duration = Duration::from_millis(50);
+
+/// A running pipeline. Cheap to clone; all clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Beep(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    stores: Stores,
+    clock: Arc<dyn Clock>,
+    bus: Arc<dyn Bus>,
+    gate: Arc<Gate>,
+    notifier: Arc<Notifier>,
+    transcriber: Option<Arc<dyn Transcriber>>,
+    max_body: usize,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Beep {
+    /// Begins to build one over these stores.
+    pub fn builder(stores: Stores) -> Builder {
+        Builder::new(stores)
+    }
+
+    pub(crate) async fn start(parts: Builder) -> Result<Self> {
+        let Builder { stores, clock, bus, transcriber, max_body } = parts;
+        let gate = Arc::new(Gate::new(stores.directory.clone()));
+        gate.begin().await?;
+        let bites = &stores.bites;
+        let tail = bites.tail().await?;
+        let notifier = Arc::new(Notifier::new(bites.clone(), gate.clone(), tail));
+        let mut tasks = JoinSet::new();
+
+        let told = notifier.clone();
+        tasks.spawn(keep(bites.clone(), bus.clone(), Begin::At(tail), move |follower| {
+            told.clone().run(follower)
+        }));
+
+        let worker = IndexWorker { bites: bites.clone(), search: stores.search.clone() };
+        let index = move |follower| worker.clone().run(follower);
+        tasks.spawn(keep(bites.clone(), bus.clone(), Begin::Behind(INDEX), index));
+
+        if let Some(transcriber) = transcriber.clone() {
+            let worker = TranscribeWorker {
+                bites: bites.clone(),
+                bus: bus.clone(),
+                transcriber,
+                clock: clock.clone(),
+            };
+            let transcribe = move |follower| worker.clone().run(follower);
+            tasks.spawn(keep(bites.clone(), bus.clone(), Begin::Behind(TRANSCRIBE), transcribe));
+        }
+
+        tasks.spawn(watch_memberships(gate.clone()));
+        let tasks = Mutex::new(tasks);
+        Ok(Self(Arc::new(Inner { stores, clock, bus, gate, notifier, transcriber, max_body, tasks })))
+    }
+
+    /// Who may do what.
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// The stores beneath, for what the pipeline has no word for.
+    pub fn stores(&self) -> &Stores {
+        &self.0.stores
+    }
+
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    /// The most bytes of one bite.
+    pub fn max_body(&self) -> usize {
+        self.0.max_body
+    }
+
+    /// Engine and model that transcribe here; none when transcription is off.
+    pub fn transcriber(&self) -> Option<&str> {
+        self.0.transcriber.as_ref().map(|t| t.model())
+    }
+
+    /// Records something said. When this returns `Ok`, it is durable and will be announced and transcribed.
+    ///
+    /// [`ErrorKind::Denied`] unless the grant allows speaking, [`ErrorKind::TooLarge`], [`ErrorKind::Invalid`] and
+    /// [`ErrorKind::UnsupportedMedia`] as the bytes deserve, [`ErrorKind::Conflict`] when other bytes stand there.
+    pub async fn record(&self, grant: &Grant, utterance: Utterance) -> Result<Recorded> {
+        let Inner { stores, bus, clock, max_body, .. } = &*self.0;
+        inbound::record(&*stores.bites, &**bus, grant, utterance, *max_body, clock.now()).await
+    }
+
+    /// Attaches a record to a bite; only its author may.
+    pub async fn attach(&self, grant: &Grant, start: Millis, body: Bytes) -> Result<Recorded> {
+        let Inner { stores, bus, clock, .. } = &*self.0;
+        inbound::attach(&*stores.bites, &**bus, grant, start, body, clock.now()).await
+    }
+
+    /// Deletes a bite with everything that belongs to it: its author, or whoever may moderate.
+    pub async fn delete(&self, grant: &Grant, start: Millis) -> Result<()> {
+        require(grant, Action::Listen)?;
+        let none = || Error::new(ErrorKind::NotFound, "no bite starts there");
+        let Inner { stores, bus, clock, .. } = &*self.0;
+        let bite = BiteKey::new(Label::Bite, grant.conversation().clone(), start);
+        let meta = stores.bites.head(&bite).await?.ok_or_else(none)?;
+        if meta.author.user != grant.identity().user {
+            require(grant, Action::Moderate)?;
+        }
+        let entry = stores.bites.delete(grant.conversation(), start, clock.now()).await?.ok_or_else(none)?;
+        announce(&**bus, &entry).await;
+        Ok(())
+    }
+
+    /// Reads.
+    pub fn query(&self) -> Query<'_> {
+        let Inner { stores, gate, transcriber, .. } = &*self.0;
+        Query { bites: &*stores.bites, search: &*stores.search, gate, transcribing: transcriber.is_some() }
+    }
+
+    /// Everything that happens in what this user may hear, from behind `after` if given, else from now on.
+    pub fn subscribe(&self, user: &UserId, only: Option<ConversationId>, after: Option<Seq>) -> Reader {
+        self.0.notifier.connect(user, only, after)
+    }
+
+    /// Waits until everything recorded so far is transcribed (where transcription is on) and can be found.
+    pub async fn settle(&self) -> Result<()> {
+        let bites = &self.0.stores.bites;
+        let groups: &[&str] = if self.0.transcriber.is_some() { &[TRANSCRIBE, INDEX] } else { &[INDEX] };
+        for group in groups {
+            // What the first group adds to the log, the second has to see as well.
+            let tail = bites.tail().await?;
+            while bites.cursor(group).await? < tail {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it can take bites now; the error says why not.
+    pub async fn ready(&self) -> Result<()> {
+        let Stores { bites, directory, search, .. } = &self.0.stores;
+        bites.ready().await?;
+        directory.ready().await?;
+        search.ready().await
+    }
+
+    /// Ends the workers. What they had not finished is done after the next start.
+    pub async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+    }
+}
+
+/// Where a worker begins.
+enum Begin {
+    At(Seq),
+    Behind(&'static str),
+}
+
+/// Runs a worker for as long as the pipeline lives. One that panics is begun anew: it is idempotent, and nobody else
+/// would do its work.
+async fn keep<F: Future<Output = ()>>(
+    bites: Arc<dyn BiteStore>,
+    bus: Arc<dyn Bus>,
+    begin: Begin,
+    run: impl Fn(Follower) -> F,
+) {
+    loop {
+        let position = match begin {
+            Begin::At(seq) => Ok(seq),
+            Begin::Behind(group) => bites.cursor(group).await,
+        };
+        let follower = match position {
+            Ok(position) => Follower::begin(bites.clone(), &*bus, position).await,
+            Err(e) => Err(e),
+        };
+        match follower {
+            Ok(follower) => {
+                if AssertUnwindSafe(run(follower)).catch_unwind().await.is_err() {
+                    tracing::error!("a worker panicked; it is begun anew");
+                }
+            }
+            Err(e) => tracing::warn!(error = %e, "a worker cannot begin; trying again"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn watch_memberships(gate: Arc<Gate>) {
+    let mut look = tokio::time::interval(GATE_LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let Err(e) = gate.follow().await else { continue };
+        tracing::warn!(error = %e, "the changes of memberships cannot be read; every permission is asked anew");
+        // Changes that are no longer kept cannot be caught up with: nothing is remembered, so begin behind them.
+        if let Err(e) = gate.begin().await {
+            tracing::warn!(error = %e, "the directory does not answer");
+        }
+    }
+}

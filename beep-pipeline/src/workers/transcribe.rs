@@ -1,0 +1,238 @@
+//! Has every bite transcribed: several at once, the cursor behind the oldest unfinished one, failures retried and then
+//! parked where an operator sees them.
+
+use super::{Follower, TRANSCRIBE};
+use crate::audio::{self, AudioError};
+use crate::bus::announce;
+use beep_core::bite::{Bite, BiteKey, Digest, Label};
+use beep_core::bus::Bus;
+use beep_core::clock::Clock;
+use beep_core::event::Seq;
+use beep_core::store::{BiteStore, NewBite, Start};
+use beep_core::transcriber::Transcriber;
+use beep_core::transcript::Transcript;
+use beep_core::{Error, ErrorKind, Result};
+use futures_util::FutureExt;
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often one bite is tried before it is parked.
+pub const MAX_ATTEMPTS: u32 = 5;
+/// The longest recording that is transcribed, in milliseconds: two hours. Longer ones are kept and parked.
+pub const MAX_TRANSCRIBED_MS: u64 = 2 * 60 * 60 * 1_000;
+/// The pause before a cursor that could not be noted is noted again.
+const NOTE_AGAIN: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub(crate) struct TranscribeWorker {
+    pub(crate) bites: Arc<dyn BiteStore>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) transcriber: Arc<dyn Transcriber>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl TranscribeWorker {
+    /// Runs until dropped.
+    pub(crate) async fn run(self, mut follower: Follower) {
+        // Twice the engine's width: one bite is decoded or stored while another is recognised.
+        let width = self.transcriber.parallelism().max(1) * 2;
+        let mut unfinished = BTreeSet::new();
+        let mut jobs: JoinSet<Seq> = JoinSet::new();
+        let mut read: Seq = 0;
+        let mut noted = true;
+        loop {
+            let entries = tokio::select! {
+                entries = follower.next() => entries,
+                Some(done) = jobs.join_next() => {
+                    noted = self.finish(done, &mut unfinished, read).await;
+                    continue;
+                }
+                // Nothing may come for long that would note it by the way, and somebody may wait for the cursor.
+                () = tokio::time::sleep(NOTE_AGAIN), if !noted => {
+                    noted = self.advance(&unfinished, read).await;
+                    continue;
+                }
+            };
+            for entry in entries {
+                while jobs.len() >= width {
+                    if let Some(done) = jobs.join_next().await {
+                        self.finish(done, &mut unfinished, read).await;
+                    }
+                }
+                read = entry.seq;
+                if entry.event.is_new_bite() {
+                    unfinished.insert(entry.seq);
+                    let worker = self.clone();
+                    jobs.spawn(async move {
+                        worker.work_or_park(entry.event.key()).await;
+                        entry.seq
+                    });
+                }
+            }
+            noted = self.advance(&unfinished, read).await;
+        }
+    }
+
+    /// Whether the cursor is noted.
+    async fn finish(
+        &self,
+        done: Result<Seq, tokio::task::JoinError>,
+        unfinished: &mut BTreeSet<Seq>,
+        read: Seq,
+    ) -> bool {
+        match done {
+            Ok(seq) => {
+                unfinished.remove(&seq);
+            }
+            // The cursor stays before it, so it is done again after the next start.
+            Err(e) => {
+                tracing::error!(error = %e, "a transcription job ended abnormally; its bite will be tried again")
+            }
+        }
+        self.advance(unfinished, read).await
+    }
+
+    /// Notes how far everything is done; whether that worked.
+    async fn advance(&self, unfinished: &BTreeSet<Seq>, read: Seq) -> bool {
+        let position = unfinished.first().map_or(read, |first| first - 1);
+        let noted = self.bites.advance(TRANSCRIBE, position).await;
+        if let Err(e) = &noted {
+            tracing::warn!(error = %e, "the transcription cursor could not be noted; trying again");
+        }
+        noted.is_ok()
+    }
+
+    /// A bite that makes an engine panic must stop neither the others nor the cursor.
+    async fn work_or_park(&self, key: &BiteKey) {
+        if AssertUnwindSafe(self.work(key)).catch_unwind().await.is_err() {
+            self.park(
+                key,
+                &Error::new(ErrorKind::Internal, "recognising this recording failed unexpectedly"),
+            )
+            .await;
+        }
+    }
+
+    /// Ends when the bite has a transcript, is parked or is gone.
+    async fn work(&self, key: &BiteKey) {
+        let transcription = key.labelled(Label::Transcription);
+        match patiently("looking for a transcript", || self.bites.head(&transcription)).await {
+            Ok(Some(_)) => return,
+            Ok(None) => {}
+            Err(e) => return self.park(key, &e).await,
+        }
+        let bite = match patiently("reading a bite", || self.bites.get(key)).await {
+            Ok(Some(bite)) => bite,
+            Ok(None) => return,
+            Err(e) => return self.park(key, &e).await,
+        };
+        let recognised = self.recognise(&bite).await;
+        // That took a while. What stands there now may have been said since, after this bite was deleted: its own job
+        // transcribes it.
+        match patiently("looking for a bite", || self.bites.head(key)).await {
+            Ok(Some(meta)) if meta == bite.meta => {}
+            Ok(_) => return,
+            Err(e) => return self.park(key, &e).await,
+        }
+        match recognised {
+            Ok(transcript) => self.keep(&bite, &transcript).await,
+            Err(e) => self.park(key, &e).await,
+        }
+    }
+
+    /// Tries [`MAX_ATTEMPTS`] times with growing pauses, unless the error says that it will not get better.
+    async fn recognise(&self, bite: &Bite) -> Result<Transcript> {
+        let body = bite.body.clone();
+        let decoded = tokio::task::spawn_blocking(move || audio::decode_16k(&body, MAX_TRANSCRIBED_MS)).await;
+        let pcm = match decoded {
+            Ok(Ok(pcm)) => pcm,
+            // Nothing in it is nothing said.
+            Ok(Err(AudioError::Invalid(_))) => {
+                return Ok(Transcript {
+                    model: self.transcriber.model().to_owned(),
+                    ..Transcript::default()
+                });
+            }
+            Ok(Err(e)) => return Err(Error::new(ErrorKind::Invalid, e.to_string())),
+            Err(e) => return Err(Error::internal("decoding the recording", e).permanent()),
+        };
+        let samples: Arc<[i16]> = pcm.samples.into();
+        let mut pause = Duration::from_millis(200);
+        for attempt in 1.. {
+            let e = match self.transcriber.transcribe(samples.clone()).await {
+                Ok(transcript) => return Ok(transcript),
+                Err(e) => e,
+            };
+            if attempt >= MAX_ATTEMPTS || !e.is_temporary() {
+                return Err(e);
+            }
+            tracing::warn!(key = %bite.key, attempt, error = %e, "transcription failed; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 4).min(MAX_PAUSE);
+        }
+        Err(Error::new(ErrorKind::Internal, "no attempt was made"))
+    }
+
+    /// Stores the transcript beside its bite.
+    async fn keep(&self, bite: &Bite, transcript: &Transcript) {
+        let body: bytes::Bytes = match serde_json::to_vec(transcript) {
+            Ok(body) => body.into(),
+            Err(e) => return self.park(&bite.key, &Error::internal("writing the transcript", e)).await,
+        };
+        let record = NewBite {
+            label: Label::Transcription,
+            conversation: bite.key.conversation.clone(),
+            start: Start::At(bite.key.start),
+            author: bite.meta.author.clone(),
+            media_type: Transcript::MEDIA_TYPE.to_owned(),
+            duration_ms: None,
+            sha256: Digest::of(&body),
+            body,
+            received: self.clock.now(),
+            idempotency: None,
+        };
+        match patiently("storing a transcript", || self.bites.put(record.clone())).await {
+            Ok(put) => {
+                if let Some(entry) = &put.entry {
+                    announce(&*self.bus, entry).await;
+                }
+            }
+            // The bite was deleted meanwhile, or another worker was faster: there is nothing left to do.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {}
+            Err(e) => self.park(&bite.key, &e).await,
+        }
+    }
+
+    async fn park(&self, key: &BiteKey, why: &Error) {
+        tracing::error!(%key, error = %why, "a bite could not be transcribed; it is parked");
+        let reason = why.message();
+        match patiently("parking a bite", || self.bites.park(key, reason, self.clock.now())).await {
+            Ok(Some(entry)) => announce(&*self.bus, &entry).await,
+            Ok(None) => {}
+            Err(e) => {
+                tracing::error!(%key, error = %e, "a bite could not even be parked; it is tried again after a restart")
+            }
+        }
+    }
+}
+
+/// Calls the store until it answers. One that is away or full is not the bite's fault, so it is waited out, however long
+/// that takes; only an answer about this very record ends it.
+async fn patiently<T, F: Future<Output = Result<T>>>(doing: &str, call: impl Fn() -> F) -> Result<T> {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match call().await {
+            Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Internal) => {
+                tracing::warn!(error = %e, "{doing} failed; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}

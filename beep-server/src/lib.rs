@@ -1,0 +1,23 @@
+//! # Beep over HTTP
+//!
+//! Decodes a request, calls the [pipeline](beep_pipeline::Beep), encodes the answer. The contract is in `api.md`'s
+//! shape: routes under the original's prefixes, errors as `application/problem+json`.
+//!
+//! [`serve()`] takes a bound listener and a future that ends it, so that tests and embedders own both.
+
+mod app;
+pub mod assemble;
+pub mod config;
+mod connection;
+pub mod demo;
+mod extract;
+mod range;
+mod respond;
+mod router;
+mod routes;
+mod serve;
+mod sse;
+
+pub use app::App;
+pub use router::ROUTES;
+pub use serve::serve;

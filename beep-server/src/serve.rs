@@ -1,0 +1,125 @@
+//! The accept loop: connections with limits on time and number, and an orderly end.
+
+use crate::app::App;
+use crate::connection::Connection;
+use crate::router::router;
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use beep_core::clock::{Entropy, System};
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tower_service::Service;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Written by hand, as a refused connection gets no HTTP machinery. `content-length` is that of the last two lines.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: 158\r\nconnection: close\r\n\r\n\
+    {\"type\":\"urn:beep:problem:unavailable\",\"title\":\"Service Unavailable\",\"status\":503,\
+    \"code\":\"unavailable\",\"detail\":\"too many connections; try again in a moment\"}";
+
+/// Serves until `shutdown` resolves; then finishes what is under way, within the configured time.
+///
+/// Requests that were accepted are answered. Streams end, and their readers come back elsewhere or later.
+pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+    let router = router(app.clone());
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(app.http().max_connections.min(Semaphore::MAX_PERMITS)));
+    // Dropped at the end, and what has not ended by then with it.
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    // Out of file descriptors, most likely: existing connections must end first.
+                    tracing::warn!(error = %e, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+            () = &mut shutdown => break,
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            connections.spawn(refuse(Connection::new(stream, app.http().write_timeout())));
+            continue;
+        };
+        if let Err(e) = stream.set_nodelay(true) {
+            tracing::debug!(error = %e, "a connection ended at once");
+            continue;
+        }
+        let router = router.clone();
+        let service = service_fn(move |request| handle(router.clone(), request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(app.http().header_timeout())
+            .max_buf_size(64 * 1024)
+            .serve_connection(TokioIo::new(Connection::new(stream, app.http().write_timeout())), service);
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(e) = connection.await {
+                tracing::debug!(error = %e, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    app.drain();
+    drop(listener);
+    app.close();
+    if tokio::time::timeout(app.http().drain_timeout(), graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time and are cut off");
+    }
+}
+
+async fn refuse(mut connection: Connection) {
+    // It is told to come back; whether it listens is its own affair.
+    let told = async {
+        connection.write_all(TOO_MANY).await?;
+        connection.shutdown().await
+    };
+    tokio::time::timeout(Duration::from_secs(1), told).await.ok();
+}
+
+async fn handle(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let id = request_id(request.headers().get(&REQUEST_ID));
+    let mut response = if request.method() == Method::OPTIONS {
+        options()
+    } else {
+        let Ok(response) = router.call(request.map(Body::new)).await;
+        response
+    };
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    Ok(response)
+}
+
+fn options() -> Response {
+    let allow = [(http::header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")];
+    (StatusCode::NO_CONTENT, allow).into_response()
+}
+
+/// The client's id when it is short and printable, else a new one.
+fn request_id(given: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let fits = |v: &&HeaderValue| (1..=128).contains(&v.len()) && v.to_str().is_ok();
+    if let Some(id) = given.filter(fits) {
+        return Some(id.clone());
+    }
+    let mut bytes = [0u8; 8];
+    System.fill(&mut bytes).ok()?;
+    HeaderValue::from_str(&format!("{:016x}", u64::from_ne_bytes(bytes))).ok()
+}

@@ -1,0 +1,1 @@
+//! Runnable uses of the Beep libraries: the files beside this one. `cargo run -p beep-examples --example embed`
