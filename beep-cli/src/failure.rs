@@ -86,6 +86,11 @@ impl Failure {
         &self.code
     }
 
+    /// What went wrong, without reason and advice.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether whoever reads our output has gone, which ends us quietly.
     pub fn is_broken_pipe(&self) -> bool {
         self.code == BROKEN_PIPE

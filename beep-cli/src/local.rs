@@ -25,7 +25,9 @@ pub async fn open(data: &DataDir, missing: Missing) -> Result<Stores> {
         return Err(Failure::not_found(message)
             .hint("say which with --data-dir D, or begin one with `beep-cli user create`"));
     }
-    Ok(beep_storage::open(&data.storage(), Arc::new(System)).await?)
+    // Where the server's variables put a store elsewhere, it is elsewhere for us as well.
+    let storage = data.storage_but(|name| std::env::var(format!("BEEP_STORE_{}", name.to_uppercase())).ok());
+    Ok(beep_storage::open(&storage, Arc::new(System)).await?)
 }
 
 /// The conversation, or what to do.

@@ -5,7 +5,7 @@ mod support;
 
 use beep_core::auth::jwt::JwtConfig;
 use beep_core::auth::{Authenticator, Scope};
-use beep_core::clock::System;
+use beep_core::clock::{Clock, System};
 use beep_storage::DataDir;
 use std::sync::Arc;
 use support::Installation;
@@ -29,6 +29,18 @@ fn a_token_is_printed_alone_and_holds() {
         );
         assert_eq!(verified.scope, scope);
     }
+    // As the server's settings say, by flags or by its variables.
+    let elsewhere = JwtConfig { issuer: "acme".into(), audience: "crew".into(), ..JwtConfig::default() };
+    let jwt = DataDir::new(beep.data()).jwt(elsewhere, Arc::new(System), Arc::new(System)).unwrap();
+    let args = ["token", "--user", "u-alice", "--client", "phone", "--issuer", "acme", "--audience", "crew"];
+    jwt.verify(&beep.run(args).ok().alone()).unwrap();
+    let mut command = beep.command(&args[..5]);
+    command
+        .env("BEEP_AUTH_ISSUER", "acme")
+        .env("BEEP_AUTH_AUDIENCE", "crew")
+        .env("BEEP_AUTH_TOKEN_HOURS", "1");
+    let verified = jwt.verify(&support::finish(command).ok().alone()).unwrap();
+    assert!(verified.expires - System.now() <= 3_600_000);
     let json = beep.run(["--json", "token", "--user", "u-alice", "--client", "phone"]).ok().json();
     verify(json[0]["token"].as_str().unwrap());
     beep.run(["token", "--user", "u-alice", "--client", "phone", "--admin", "--service"]).fails(2);
@@ -37,6 +49,24 @@ fn a_token_is_printed_alone_and_holds() {
     let remote =
         ["--server", "http://127.0.0.1:1", "--token", "x", "token", "--user", "u-a", "--client", "c"];
     assert!(support::bare(remote).fails(2).err.contains("data directory"));
+}
+
+/// Where the server's variables put a store elsewhere, the command line works on it there as well.
+#[test]
+fn the_servers_variables_for_stores_count() {
+    let beep = Installation::new();
+    let bites = format!("heed:{}", beep.file("elsewhere").display());
+    let (crew, owner) = beep.conversation();
+    let file = beep.write("a.wav", &support::wav(1), 1_000);
+    let run = |args: &[&str]| {
+        let mut command = beep.command(args);
+        command.env("BEEP_STORE_BITES", &bites);
+        support::finish(command).ok()
+    };
+    run(&["ingest", file.to_str().unwrap(), "-c", &crew, "--user", &owner]);
+    assert_eq!(run(&["scan", &crew]).lines(), ["1000"]);
+    assert!(beep.file("elsewhere/data.mdb").is_file());
+    assert!(beep.scan(&crew).is_empty());
 }
 
 #[test]

@@ -247,11 +247,11 @@ fn search_pages_and_marks() {
         if asked.line.contains("cursor=9") {
             json(
                 200,
-                r#"{"hits":[{"conversation":"c-1","start":1,"user":"u-1","snippet":"no \u0002help\u0003"}],"next":null}"#,
+                r#"{"hits":[{"conversation":"c-1","start":1,"user":"u-1","highlighted":"no <mark>help</mark>"}],"next":null}"#,
             )
         } else {
             let hit =
-                r#"{"conversation":"c-1","start":2,"user":"u-1","snippet":"send \u0002help\u0003 now"}"#;
+                r#"{"conversation":"c-1","start":2,"user":"u-1","highlighted":"send <mark>help</mark> now"}"#;
             json(200, &format!(r#"{{"hits":[{hit}],"next":"9"}}"#))
         }
     });

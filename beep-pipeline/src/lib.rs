@@ -5,7 +5,7 @@
 //! [`Grant`](beep_core::permission::Grant), which only the gate mints.
 //!
 //! ```
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! use beep_core::permission::{Action, Gate};
 //! use beep_core::store::Start;
 //! use beep_pipeline::{Beep, Utterance};

@@ -63,15 +63,13 @@ impl Beep {
 
         let worker = IndexWorker { bites: bites.clone(), search: stores.search.clone() };
         let index = move |follower| worker.clone().run(follower);
-        tasks.spawn(keep(bites.clone(), bus.clone(), Begin::Behind(INDEX), index));
+        let kept = stores.search.capability();
+        // An index that ended with the last process is filled from the beginning.
+        let begin = if kept.durable { Begin::Behind(INDEX) } else { Begin::At(0) };
+        tasks.spawn(keep(bites.clone(), bus.clone(), begin, index));
 
         if let Some(transcriber) = transcriber.clone() {
-            let worker = TranscribeWorker {
-                bites: bites.clone(),
-                bus: bus.clone(),
-                transcriber,
-                clock: clock.clone(),
-            };
+            let worker = TranscribeWorker::new(bites.clone(), bus.clone(), transcriber, clock.clone());
             let transcribe = move |follower| worker.clone().run(follower);
             tasks.spawn(keep(bites.clone(), bus.clone(), Begin::Behind(TRANSCRIBE), transcribe));
         }

@@ -4,6 +4,7 @@
 mod pipeline_support;
 
 use async_trait::async_trait;
+use beep_core::clock::System;
 use beep_core::event::Event;
 use beep_core::store::{Capability, SearchDocument, SearchIndex, SearchPage, SearchQuery, Start, Stores};
 use beep_core::transcriber::Transcriber;
@@ -426,6 +427,27 @@ async fn index_catches_up_after_an_outage() {
         }
     }
     assert_eq!(all, 398);
+}
+
+/// An index in memory is gone after a restart, while the bites are not: it is filled again from the log.
+#[tokio::test]
+async fn an_index_that_is_not_durable_is_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let mut config = beep_storage::StorageConfig::embedded(dir.path());
+        config.search = "memory:".into();
+        let stores = beep_storage::open(&config, Arc::new(System)).await.unwrap();
+        let beep = echoing(&stores).await;
+        if round == 0 {
+            say(&beep, 1, "remember").await.unwrap();
+        }
+        let begun = std::time::Instant::now();
+        while found(&beep, "remember").await != [1] {
+            assert!(begun.elapsed() < Duration::from_secs(20), "not found in round {round}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        beep.shutdown().await;
+    }
 }
 
 /// `settle` means: transcribed, stored, found.

@@ -6,7 +6,6 @@ use beep_core::clock::Millis;
 use beep_core::{Error, ErrorKind, Result};
 use beep_pipeline::Beep;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// The server's state. Cheap to clone.
@@ -23,7 +22,6 @@ struct Inner {
     transcription_off: Option<String>,
     /// Bytes of bodies that may be in memory at once.
     bodies: Semaphore,
-    draining: AtomicBool,
     /// Turns true when the server stops: streams end.
     closing: watch::Sender<bool>,
 }
@@ -36,7 +34,8 @@ impl App {
         http: Http,
         transcription_off: Option<String>,
     ) -> Self {
-        let bodies = Semaphore::new(http.max_bodies.min(Semaphore::MAX_PERMITS));
+        // Room for one body of the largest size at least: it would be refused for ever otherwise.
+        let bodies = Semaphore::new(http.max_bodies.max(http.max_body).min(Semaphore::MAX_PERMITS));
         Self(Arc::new(Inner {
             beep,
             authenticator: jwt.clone(),
@@ -44,7 +43,6 @@ impl App {
             http,
             transcription_off,
             bodies,
-            draining: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         }))
     }
@@ -80,15 +78,6 @@ impl App {
     pub(crate) fn room_for(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
         let full = || Error::new(ErrorKind::Unavailable, "too many uploads at once; try again in a moment");
         self.0.bodies.try_acquire_many(u32::try_from(bytes).map_err(|_| full())?).map_err(|_| full())
-    }
-
-    /// From now on `/readyz` says no.
-    pub(crate) fn drain(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::SeqCst)
     }
 
     /// Ends the streams.

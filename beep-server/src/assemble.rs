@@ -1,7 +1,7 @@
 //! From the configuration to a running app: stores, tokens, transcriber, pipeline.
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Store};
 use beep_core::Result;
 use beep_core::auth::jwt::JwtConfig;
 use beep_core::clock::{Clock, Entropy, System};
@@ -47,19 +47,15 @@ pub async fn assemble(config: &Config) -> Result<App> {
 
 /// The embedded stores, but for those that the configuration puts elsewhere.
 fn storage(config: &Config, data: &DataDir) -> StorageConfig {
-    let mut storage = data.storage();
-    for (given, url) in [
-        (&config.store.bites, &mut storage.bites),
-        (&config.store.directory, &mut storage.directory),
-        (&config.store.search, &mut storage.search),
-        (&config.store.blobs, &mut storage.blobs),
-        (&config.store.ephemeral, &mut storage.ephemeral),
-    ] {
-        if !given.is_empty() {
-            url.clone_from(given);
-        }
-    }
-    storage
+    let Store { bites, directory, search, blobs, ephemeral } = &config.store;
+    data.storage_but(|name| match name {
+        "bites" => Some(bites.clone()),
+        "directory" => Some(directory.clone()),
+        "search" => Some(search.clone()),
+        "blobs" => Some(blobs.clone()),
+        "ephemeral" => Some(ephemeral.clone()),
+        _ => None,
+    })
 }
 
 /// The folder of libvosk and the models.

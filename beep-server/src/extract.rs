@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 use std::sync::Arc;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 /// Somebody with a valid token.
@@ -142,8 +143,14 @@ impl Place {
     }
 }
 
-/// The whole body, within the size and time limits. Whatever is too large is refused before it is read.
-pub(crate) async fn body(app: &App, headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes> {
+/// The whole body, within the size and time limits, and its room in memory, which others get when the second part is
+/// dropped. Whatever is too large is refused before it is read.
+pub(crate) async fn body<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+) -> Result<(Bytes, SemaphorePermit<'a>)> {
     let too_large = || Error::new(ErrorKind::TooLarge, format!("the body has more than {limit} bytes"));
     let declared = match headers.get(CONTENT_LENGTH) {
         Some(value) => Some(number("Content-Length", value.to_str().unwrap_or_default())?),
@@ -154,7 +161,8 @@ pub(crate) async fn body(app: &App, headers: &HeaderMap, mut body: Body, limit: 
         Some(_) => return Err(too_large()),
         None => None,
     };
-    let _room = app.room_for(declared.unwrap_or(limit))?;
+    let reserved = declared.unwrap_or(limit);
+    let mut room = app.room_for(reserved)?;
     let deadline = Instant::now() + app.http().body_timeout();
     let slow = || Error::new(ErrorKind::Malformed, "the body did not arrive in time");
     let cut = |e| Error::new(ErrorKind::Malformed, "the body ended too early").with_source(e);
@@ -177,5 +185,8 @@ pub(crate) async fn body(app: &App, headers: &HeaderMap, mut body: Body, limit: 
         }
         pieces.extend_from_slice(&data);
     }
-    Ok(if pieces.is_empty() { whole } else { pieces.freeze() })
+    let bytes = if pieces.is_empty() { whole } else { pieces.freeze() };
+    // Where no length was declared, more was reserved than came.
+    drop(room.split(reserved.saturating_sub(bytes.len())));
+    Ok((bytes, room))
 }

@@ -11,6 +11,7 @@ pub mod config;
 mod connection;
 pub mod demo;
 mod extract;
+mod failures;
 mod range;
 mod respond;
 mod router;
@@ -20,4 +21,4 @@ mod sse;
 
 pub use app::App;
 pub use router::ROUTES;
-pub use serve::serve;
+pub use serve::{listen, serve};

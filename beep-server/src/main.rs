@@ -3,12 +3,11 @@
 use beep_core::{Error, ErrorKind, Result};
 use beep_server::assemble::{assemble, data_dir};
 use beep_server::config::Config;
-use beep_server::{demo, serve};
+use beep_server::{demo, listen, serve};
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +18,7 @@ struct Cli {
     /// Configuration file (TOML); every key can also be a variable, `http.max_body` as BEEP_HTTP_MAX_BODY
     #[arg(long, value_name = "FILE", env = "BEEP_CONFIG", global = true)]
     config: Option<PathBuf>,
-    /// Folder of the installation [default: ~/.local/share/beep]
+    /// Folder of the installation [default: $XDG_DATA_HOME/beep, else ~/.local/share/beep]
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:8080]
@@ -54,10 +53,11 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     let mut flags = Vec::new();
     if let Some(dir) = &cli.data_dir {
-        flags.push(("data_dir", dir.display().to_string()));
+        let text = dir.to_str().ok_or_else(|| not_text("--data-dir"))?;
+        flags.push(("data_dir", text.to_owned()));
     }
     flags.extend(cli.listen.map(|address| ("listen", address)));
-    let config = Config::load(cli.config.as_deref(), std::env::vars(), &flags)?;
+    let config = Config::load(cli.config.as_deref(), variables()?.into_iter(), &flags)?;
     log(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -71,12 +71,21 @@ fn run(cli: Cli) -> Result<()> {
     })
 }
 
+/// Our own variables. What else is in the environment need not be text.
+fn variables() -> Result<Vec<(String, String)>> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_str().filter(|name| name.starts_with("BEEP_"))?.to_owned();
+        Some(value.into_string().map_err(|_| not_text(&name)).map(|value| (name, value)))
+    });
+    ours.collect()
+}
+
+fn not_text(what: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{what} must be valid UTF-8: choose another name"))
+}
+
 async fn serve_until_signal(config: &Config) -> Result<()> {
-    let taken = |e| {
-        Error::new(ErrorKind::Unavailable, format!("cannot listen on {}", config.listen.0)).with_source(e)
-    };
-    let listener = TcpListener::bind(&config.listen.0).await.map_err(taken)?;
-    let address = listener.local_addr().map_err(taken)?;
+    let (listener, address) = listen(config).await?;
     let app = assemble(config).await?;
     tracing::info!(data = %data_dir(config).path().display(), "listening on http://{address}");
     let no_signals = |e| Error::internal("listening for signals", e);

@@ -1,5 +1,6 @@
 //! The one place where kinds of errors become statuses, and answers become bytes.
 
+use crate::failures::Cause;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use beep_core::{Error, ErrorKind};
@@ -16,6 +17,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// For the log, where it is the server's fault.
+    cause: Option<Cause>,
 }
 
 #[derive(Serialize)]
@@ -29,7 +32,7 @@ struct Document<'a> {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), cause: None }
     }
 }
 
@@ -55,16 +58,14 @@ impl From<Error> for Problem {
             ErrorKind::Internal => "something went wrong inside the server; its log says what".to_owned(),
             _ => e.message().to_owned(),
         };
-        if status.is_server_error() {
-            tracing::error!(code = e.kind().code(), error = %e, "a request failed");
-        }
-        Self { status, code: e.kind().code(), detail }
+        let cause = status.is_server_error().then(|| Cause::of(&e));
+        Self { status, code: e.kind().code(), detail, cause }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, detail } = self;
+        let Self { status, code, detail, cause } = self;
         let title = status.canonical_reason().unwrap_or("Error");
         let document = Document {
             r#type: format!("urn:beep:problem:{code}"),
@@ -74,6 +75,7 @@ impl IntoResponse for Problem {
             detail: &detail,
         };
         let mut response = json(status, &document);
+        cause.map(|cause| response.extensions_mut().insert(cause));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {

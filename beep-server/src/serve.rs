@@ -1,12 +1,15 @@
 //! The accept loop: connections with limits on time and number, and an orderly end.
 
 use crate::app::App;
+use crate::config::Config;
 use crate::connection::Connection;
+use crate::failures::Cause;
 use crate::router::router;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use beep_core::clock::{Entropy, System};
+use beep_core::{Error, ErrorKind, Result};
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -15,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -29,6 +33,18 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: 158\r\nconnection: close\r\n\r\n\
     {\"type\":\"urn:beep:problem:unavailable\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"code\":\"unavailable\",\"detail\":\"too many connections; try again in a moment\"}";
+
+/// Listens where the configuration says.
+pub async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr)> {
+    let wanted = &config.listen.0;
+    let taken = |e| {
+        let what = format!("cannot listen on {wanted}: choose another address with --listen");
+        Error::new(ErrorKind::Unavailable, what).with_source(e)
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(taken)?;
+    let address = listener.local_addr().map_err(taken)?;
+    Ok((listener, address))
+}
 
 /// Serves until `shutdown` resolves; then finishes what is under way, within the configured time.
 ///
@@ -77,7 +93,6 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
             drop(place);
         });
     }
-    app.drain();
     drop(listener);
     app.close();
     if tokio::time::timeout(app.http().drain_timeout(), graceful.shutdown()).await.is_err() {
@@ -102,6 +117,9 @@ async fn handle(mut router: Router, request: Request<Incoming>) -> Result<Respon
         let Ok(response) = router.call(request.map(Body::new)).await;
         response
     };
+    if let Some(cause) = response.extensions().get::<Cause>() {
+        cause.log(id.as_ref());
+    }
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }

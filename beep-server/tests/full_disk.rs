@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::http::{Answer, Client};
 use support::installation::{Installation, wav};
 use support::server::Server;
-use support::{required, setting};
+use support::{required, setting, skipped};
 
 const BITE: usize = 16 << 10;
 const RESUME_LIMIT: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Drop for Tmpfs {
 fn full_disk_is_answered_and_survived() {
     let Some(disk) = Tmpfs::mount() else {
         assert!(!required("tmpfs"), "BEEP_REQUIRE asks for tmpfs, but it cannot be mounted");
-        eprintln!("SKIPPED, NOT TESTED: the full disk: a tmpfs can be mounted by root only");
+        skipped("the full disk: a tmpfs can be mounted by root only");
         return;
     };
     let ballast = disk.0.path().join("ballast");

@@ -4,23 +4,15 @@
 mod common;
 
 use beep_server::config::Http;
-use common::{Person, Server, Setup, raw, wav};
+use common::{Server, raw, wav};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Alice owns `c-crew`.
-async fn hers(http: Http) -> (Server, Person) {
-    let server = Server::start(Setup { http, ..Setup::default() }).await;
-    let alice = server.person("alice").await;
-    server.conversation("c-crew", &alice, &[]).await;
-    (server, alice)
-}
-
 /// R26: no bytes make two requests of what another server might read as one, or store what it might not see.
 #[tokio::test]
 async fn smuggled_requests_are_never_answered() {
-    let (server, alice) = hers(Http::default()).await;
+    let (server, alice) = Server::hers(Http::default()).await;
     let second = format!("GET /auth HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", alice.token);
     let head = "POST /nowhere HTTP/1.1\r\nhost: x\r\n";
     let n = second.len();
@@ -121,7 +113,7 @@ async fn smuggled_requests_are_never_answered() {
 /// Requests that follow each other properly on one connection are each answered, in order.
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let (server, alice) = hers(Http::default()).await;
+    let (server, alice) = Server::hers(Http::default()).await;
     let body = wav("x");
     let mut bytes = Vec::new();
     for start in 1..=5 {
@@ -144,7 +136,7 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalling_clients_are_cut_off() {
     let http = Http { header_timeout_s: 1, body_timeout_s: 2, write_timeout_s: 2, ..Http::default() };
-    let (server, alice) = hers(http).await;
+    let (server, alice) = Server::hers(http).await;
     let address = server.address;
     let put = format!(
         "PUT /publish/conversation/c-crew/start/1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 9999\r\n\r\n",
@@ -200,7 +192,7 @@ async fn raw_open(
 #[tokio::test]
 async fn reader_that_takes_nothing_is_cut_off() {
     let http = Http { write_timeout_s: 1, max_connections: 2, ..Http::default() };
-    let (server, alice) = hers(http).await;
+    let (server, alice) = Server::hers(http).await;
     let body = wav(&"x".repeat(4_000_000));
     server.put(&alice, "c-crew", 1, body).await.expect(201);
     let mut greedy = TcpStream::connect(server.address).await.unwrap();
@@ -215,13 +207,20 @@ async fn reader_that_takes_nothing_is_cut_off() {
     let mut sink = Vec::new();
     let end = tokio::time::timeout(Duration::from_secs(5), greedy.read_to_end(&mut sink)).await;
     assert!(end.is_ok(), "still connected");
+    // Both places are free again, the one that the test's own calls keep open aside.
+    server.get(&alice, "/store/bite/c-crew/scan").await.expect(200);
+    let mut next = TcpStream::connect(server.address).await.unwrap();
+    next.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    next.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(sink.len() < 80_000_000, "it was given everything");
 }
 
 /// A body that ends too early is a bad request at most, and nothing is stored.
 #[tokio::test]
 async fn cut_off_bodies_are_not_stored() {
-    let (server, alice) = hers(Http::default()).await;
+    let (server, alice) = Server::hers(Http::default()).await;
     let body = wav("whole");
     for keep in [0, 1, 10, body.len() - 1] {
         let head = format!(

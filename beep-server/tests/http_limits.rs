@@ -4,21 +4,13 @@
 mod common;
 
 use beep_core::bite::Label;
-use beep_core::store::BiteStoreExt;
+use beep_core::store::{BiteStoreExt, Role};
 use beep_server::config::Http;
-use common::{Person, Server, Setup, conversation, eventually, raw, wav};
+use common::{Person, Server, conversation, eventually, raw, wav};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// Alice owns `c-crew`.
-async fn hers(http: Http) -> (Server, Person) {
-    let server = Server::start(Setup { http, ..Setup::default() }).await;
-    let alice = server.person("alice").await;
-    server.conversation("c-crew", &alice, &[]).await;
-    (server, alice)
-}
 
 /// The head of a PUT with a body of this length, which the server waits for when this returns.
 async fn begin_put(server: &Server, who: &Person, start: u64, length: usize) -> TcpStream {
@@ -47,7 +39,7 @@ async fn finish_put(mut stream: TcpStream, body: &[u8]) -> String {
 async fn overload_of_bodies_is_503_before_accepting() {
     let body = wav(&"x".repeat(2_000));
     let http = Http { max_body: 5_000, max_bodies: body.len() * 2, ..Http::default() };
-    let (server, alice) = hers(http).await;
+    let (server, alice) = Server::hers(http).await;
     let first = begin_put(&server, &alice, 1, body.len()).await;
     let second = begin_put(&server, &alice, 2, body.len()).await;
     for _ in 0..20 {
@@ -68,12 +60,31 @@ async fn overload_of_bodies_is_503_before_accepting() {
     assert_eq!(starts, [1, 2, 3]);
 }
 
+/// The permission of when the head came is not one of when the body has come: a minute may lie between.
+#[tokio::test]
+async fn removed_while_speaking_is_not_recorded() {
+    let (server, alice) = Server::hers(Http::default()).await;
+    let bob = server.person("bob").await;
+    let crew = conversation("c-crew");
+    server.stores.directory.put_member(&crew, &bob.identity.user, Role::Member).await.unwrap();
+    let body = wav("still here");
+    let stream = begin_put(&server, &bob, 1, body.len()).await;
+    server.stores.directory.remove_member(&crew, &bob.identity.user).await.unwrap();
+    eventually("bob is out", Duration::from_secs(5), async || {
+        server.get(&bob, "/bite/conversation/c-crew/scan").await.status == 403
+    })
+    .await;
+    assert!(finish_put(stream, &body).await.starts_with("HTTP/1.1 403 "));
+    server.put(&alice, "c-crew", 2, body).await.expect(201);
+    assert_eq!(server.stores.bites.starts(Label::Bite, &crew).await.unwrap(), [2]);
+}
+
 /// Many at once with little room: each answer is 201 or 503, and exactly what was answered 201 is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overload_drops_nothing_that_was_accepted() {
     let body = wav(&"x".repeat(1_000));
     let http = Http { max_body: 5_000, max_bodies: body.len() * 3, ..Http::default() };
-    let (server, alice) = hers(http).await;
+    let (server, alice) = Server::hers(http).await;
     let server = Arc::new(server);
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..32u64 {
@@ -102,7 +113,7 @@ async fn overload_drops_nothing_that_was_accepted() {
 #[tokio::test]
 async fn overload_of_connections_is_503() {
     let http = Http { max_connections: 3, ..Http::default() };
-    let (server, _) = hers(http).await;
+    let (server, _) = Server::hers(http).await;
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -134,7 +145,7 @@ async fn overload_of_connections_is_503() {
 /// R19: a stop lets what is under way finish, ends the streams, takes nothing new, and returns in time.
 #[tokio::test]
 async fn graceful_stop_finishes_what_is_under_way() {
-    let (mut server, alice) = hers(Http { drain_timeout_s: 5, ..Http::default() }).await;
+    let (mut server, alice) = Server::hers(Http { drain_timeout_s: 5, ..Http::default() }).await;
     let body = wav("the last words");
     let half = begin_put(&server, &alice, 1, body.len()).await;
     let mut events = server.subscribe(&alice, None).await;
@@ -158,7 +169,7 @@ async fn graceful_stop_finishes_what_is_under_way() {
 /// What does not end in time is cut off: a client cannot keep the server from stopping.
 #[tokio::test]
 async fn graceful_stop_has_an_end() {
-    let (mut server, alice) = hers(Http { drain_timeout_s: 1, ..Http::default() }).await;
+    let (mut server, alice) = Server::hers(Http { drain_timeout_s: 1, ..Http::default() }).await;
     let mut stuck = begin_put(&server, &alice, 1, 5_000).await;
     let running = server.stop();
     tokio::time::timeout(Duration::from_secs(4), running).await.expect("serve returns").unwrap();

@@ -291,7 +291,7 @@ async fn transcript_roundtrip() {
         );
     }
     let failed = server.get(&bob, &path(2)).await;
-    assert_eq!(failed.problem(404), "not_found");
+    assert_eq!(failed.problem(404), "not_transcribed");
     assert!(failed.json()["detail"].as_str().unwrap().contains("no model for this"));
     assert_eq!(server.get(&bob, &path(3)).await.expect(200).text(), "");
     let pending = server.get(&bob, &path(4)).await.expect(202);
@@ -312,7 +312,7 @@ async fn transcription_that_is_off_says_so() {
     let (alice, _) = crew(&server).await;
     server.put(&alice, "c-crew", 1, wav("hello")).await.expect(201);
     let off = server.get(&alice, "/transcription/conversation/c-crew/start/1").await;
-    assert_eq!(off.problem(404), "not_found");
+    assert_eq!(off.problem(404), "transcription_off");
     let ready = server.call("GET", "/readyz").send().await.expect(200).json();
     assert_eq!((&ready["status"], &ready["speech"]["transcription"]), (&json!("ready"), &json!("off")));
     assert_eq!(ready["speech"]["reason"], "this test has none");

@@ -352,11 +352,16 @@ async fn removed_member_hears_nothing_more() {
     let mut hers = server.subscribe(&alice, None).await;
     server.put(&alice, "c-crew", 1, wav("x")).await.expect(201);
     his.take(1).await;
+    // The gate knows him from now on, so that it says no only once it has heard of the change.
+    server.get(&bob, "/bite/conversation/c-crew/scan").await.expect(200);
     assert!(
         server.stores.directory.remove_member(&conversation("c-crew"), &bob.identity.user).await.unwrap()
     );
-    // The promised 100 ms.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // How soon that is, is measured in `http_reads`.
+    eventually("bob is out", Duration::from_secs(5), async || {
+        server.get(&bob, "/bite/conversation/c-crew/scan").await.status == 403
+    })
+    .await;
     for start in 2..=10 {
         server.put(&alice, "c-crew", start, wav("x")).await.expect(201);
     }

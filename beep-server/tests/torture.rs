@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use support::http::Client;
 use support::installation::{Installation, Person, wav};
 use support::server::Server;
-use support::{libvosk, required, setting};
+use support::{libvosk, required, setting, skipped};
 
 const CLIENTS: usize = 8;
 /// The server is killed this many milliseconds after it was ready.
@@ -307,9 +307,7 @@ fn transcription_goes_on_after_kill_9() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(library) = libvosk() else {
         assert!(!required("vosk"), "BEEP_REQUIRE asks for vosk, but there is no libvosk: set VOSK_LIB");
-        eprintln!(
-            "SKIPPED, NOT TESTED: transcription after kill -9: no libvosk; `beep-cli speech install`, VOSK_LIB"
-        );
+        skipped("transcription after kill -9: no libvosk; `beep-cli speech install`, VOSK_LIB");
         return;
     };
     let cycles = setting("BEEP_TORTURE_CYCLES", 5).div_ceil(10).max(3);

@@ -41,6 +41,23 @@ impl DataDir {
         StorageConfig::embedded(&self.0)
     }
 
+    /// Its stores, but for those (`bites`, `directory`, `search`, `blobs`, `ephemeral`) that `elsewhere` knows a URL of.
+    pub fn storage_but(&self, elsewhere: impl Fn(&str) -> Option<String>) -> StorageConfig {
+        let mut storage = self.storage();
+        for (name, url) in [
+            ("bites", &mut storage.bites),
+            ("directory", &mut storage.directory),
+            ("search", &mut storage.search),
+            ("blobs", &mut storage.blobs),
+            ("ephemeral", &mut storage.ephemeral),
+        ] {
+            if let Some(given) = elsewhere(name).filter(|given| !given.is_empty()) {
+                *url = given;
+            }
+        }
+        storage
+    }
+
     /// Where libvosk and speech models lie.
     pub fn speech(&self) -> PathBuf {
         self.0.join("speech")

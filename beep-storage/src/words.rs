@@ -1,5 +1,6 @@
 //! What a search text asks for, and how text falls into words.
 
+use std::collections::HashSet;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 
@@ -16,13 +17,14 @@ pub(crate) struct Term<'a> {
 /// characters separate. What occurs twice is asked once.
 pub(crate) fn terms(words: &str) -> Vec<Term<'_>> {
     let mut found: Vec<Term<'_>> = Vec::new();
+    let mut seen = HashSet::new();
     for (i, part) in words.split('"').enumerate() {
         let quoted = i % 2 == 1;
         // A control character inside quotes ends one phrase and begins the next.
         for piece in part.split(|c: char| c.is_control() || (!quoted && c.is_whitespace())) {
             let text = if quoted { piece } else { piece.trim_end_matches('*') };
             let term = Term { text, prefix: text.len() < piece.len() };
-            if !text.is_empty() && !found.contains(&term) {
+            if !text.is_empty() && seen.insert((text, term.prefix)) {
                 found.push(term);
             }
         }

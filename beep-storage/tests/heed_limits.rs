@@ -93,6 +93,22 @@ async fn a_larger_quota_after_reopening_takes_more() {
     assert_eq!(store.put(said(Start::Next(0), 1 << 20)).await.unwrap_err().kind(), ErrorKind::Full);
 }
 
+/// "Unlimited" in numbers is what the system refuses or grants, never a tiny store.
+#[tokio::test]
+async fn an_absurd_quota_is_refused_or_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = HeedOptions { max_bytes: u64::MAX, ..HeedOptions::default() };
+    match HeedEnv::open_with(dir.path(), options) {
+        Ok(env) => {
+            let store = HeedBites::new(&env);
+            for n in 0..40 {
+                store.put(said(Start::At(n), 64 << 10)).await.unwrap();
+            }
+        }
+        Err(error) => assert!(error.to_string().contains("folder"), "{error}"),
+    }
+}
+
 #[tokio::test]
 async fn one_huge_bite_does_not_fail_the_small_ones_around_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -252,6 +252,50 @@ async fn write_until_killed(dir: &Path, cycle: u64) {
     }
 }
 
+/// A process that dies while it reads must not keep the pages that it read from being used again: the file stays small.
+#[tokio::test]
+async fn readers_that_died_do_not_make_the_file_grow() {
+    if let Some((_, dir)) = role() {
+        return read_for_ever(&dir);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = bites(dir.path());
+    let size = || std::fs::metadata(dir.path().join("data.mdb")).unwrap().len();
+    let room = conversation("c-1");
+    let turn = async |n: u64| {
+        store.put(said("c-1", Start::At(n), 1 << 20)).await.unwrap();
+        store.delete(&room, n, 1).await.unwrap();
+    };
+    for n in 0..10 {
+        turn(n).await;
+    }
+    let mut other = child("readers_that_died_do_not_make_the_file_grow", "read", dir.path());
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("reading")));
+    other.kill().unwrap();
+    other.wait().unwrap();
+
+    let begun = std::time::Instant::now();
+    let (mut n, mut before, mut steady) = (10, size(), 0);
+    while steady < 50 {
+        turn(n).await;
+        n += 1;
+        steady = if size() == before { steady + 1 } else { 0 };
+        before = size();
+        assert!(begun.elapsed() < Duration::from_secs(40), "after {n} turns it still grows: {before} bytes");
+    }
+}
+
+#[allow(unsafe_code)]
+fn read_for_ever(dir: &Path) {
+    // SAFETY: this process opens it once and only through LMDB.
+    let env = unsafe { heed::EnvOpenOptions::new().map_size(1 << 30).max_dbs(16).open(dir).unwrap() };
+    let txn = env.read_txn().unwrap();
+    println!("\nreading");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    drop(txn);
+}
+
 /// The write lock is held by a process that does nothing for a second: reads go on, writes wait and then happen.
 #[tokio::test]
 async fn reads_go_on_while_another_process_holds_the_write_lock() {

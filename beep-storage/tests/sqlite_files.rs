@@ -46,6 +46,26 @@ async fn search(dir: &Path) -> Result<SqliteSearch> {
     SqliteSearch::open(&dir.join("search.db")).await
 }
 
+/// Phone numbers and what people said are nobody else's to read, in whatever folder the files are.
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let people = directory(dir.path()).await.unwrap();
+    people.create_user(person("u-1")).await.unwrap();
+    let index = search(dir.path()).await.unwrap();
+    index.index(vec![said(1, "secret")]).await.unwrap();
+    let mut modes = Vec::new();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        modes.push((file.file_name(), file.metadata().unwrap().permissions().mode() & 0o777));
+    }
+    assert!(modes.len() >= 4, "files and their journals: {modes:?}");
+    assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
+}
+
 #[tokio::test]
 async fn reopening_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();

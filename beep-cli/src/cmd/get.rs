@@ -48,8 +48,11 @@ pub async fn run(args: &Args, context: &Context) -> Result<Outcome> {
             let path = ["store", "bite", args.conversation.as_str(), "start", &start];
             let mut answer = remote.get(&path).any().ok().await?;
             let mut sink = Sink::open(&args.output)?;
-            let broke_off =
-                |e: reqwest::Error| Failure::new("unavailable", "the recording broke off").because(&e);
+            let broke_off = |e: reqwest::Error| {
+                Failure::new("unavailable", "the recording broke off")
+                    .because(&e)
+                    .hint("what was written of it is incomplete: get it again")
+            };
             while let Some(chunk) = answer.chunk().await.map_err(broke_off)? {
                 sink.write(&chunk)?;
             }

@@ -99,7 +99,7 @@ impl Context {
 /// Runs the command to its end.
 pub async fn run(command: Command, context: Context) -> Result<Outcome> {
     match command {
-        Command::Token(args) => token::run(&args, &context),
+        Command::Token(args) => token::run(&args, &context).await,
         Command::User(command) => user::run(command, &context).await,
         Command::Conversation(command) => conversation::run(command, &context).await,
         Command::Ingest(args) => ingest::run(args, &context).await,

@@ -9,8 +9,8 @@ use crate::time;
 use beep_core::clock::Millis;
 use beep_core::id::ConversationId;
 use beep_core::store::{SearchHit, SearchQuery, Stores};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
 const EXAMPLES: &str = "\
 All words must occur. \"Words in quotes\" must follow each other, and a word may end with *.
@@ -72,8 +72,9 @@ pub async fn run(args: &Args, context: &Context) -> Result<Outcome> {
 struct Hit {
     conversation: String,
     start: Millis,
-    #[serde(alias = "author")]
-    user: Option<Value>,
+    user: String,
+    /// A piece of the transcript with its marks.
+    #[serde(rename = "highlighted", deserialize_with = "marked")]
     snippet: String,
 }
 
@@ -82,10 +83,26 @@ impl From<SearchHit> for Hit {
         Self {
             conversation: hit.conversation.into(),
             start: hit.start,
-            user: Some(hit.author.user.as_str().into()),
+            user: hit.author.user.into(),
             snippet: hit.snippet,
         }
     }
+}
+
+/// A server's snippet is HTML with five escapes and one element: back to text and marks.
+fn marked<'de, D: Deserializer<'de>>(html: D) -> std::result::Result<String, D::Error> {
+    let html = String::deserialize(html)?;
+    // The ampersand last: what it stood for must not be taken for another escape.
+    let pairs = [
+        ("<mark>", "\u{2}"),
+        ("</mark>", "\u{3}"),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+    ];
+    let text = pairs.iter().fold(html, |text, (escape, plain)| text.replace(escape, plain));
+    Ok(text.replace("&amp;", "&"))
 }
 
 type Page = (Vec<Hit>, Option<String>);
@@ -111,8 +128,7 @@ async fn there(
     #[derive(Deserialize)]
     struct Answer {
         hits: Vec<Hit>,
-        #[serde(default)]
-        next: Value,
+        next: Option<String>,
     }
     let mut request = remote.get(&["transcription", "search"]).query("q", words).query("limit", limit);
     if let Some(conversation) = &args.conversation {
@@ -122,12 +138,7 @@ async fn there(
         request = request.query("cursor", cursor);
     }
     let answer: Answer = request.fetch().await?;
-    let next = match answer.next {
-        Value::String(next) if !next.is_empty() => Some(next),
-        Value::Number(next) if next.as_u64() != Some(0) => Some(next.to_string()),
-        _ => None,
-    };
-    Ok((answer.hits, next))
+    Ok((answer.hits, answer.next))
 }
 
 fn print(hit: &Hit, context: &Context) -> Result<()> {
@@ -178,6 +189,7 @@ fn pieces(snippet: &str) -> Vec<(bool, &str)> {
 #[cfg(test)]
 mod tests {
     use super::pieces;
+    use serde_json::json;
 
     #[test]
     fn marks_cut_the_snippet() {
@@ -185,5 +197,13 @@ mod tests {
         assert_eq!(pieces("\u{2}b\u{3}"), [(true, "b")]);
         assert_eq!(pieces("torn \u{2}b"), [(false, "torn "), (true, "b")]);
         assert!(pieces("").is_empty());
+    }
+
+    #[test]
+    fn a_servers_html_becomes_text_and_marks() {
+        let hit = json!({"conversation": "c-1", "start": 7, "user": "u-1",
+            "highlighted": "a &lt;b&gt; <mark>send</mark> &amp;lt; &#39;x&#39; &quot;"});
+        let hit: super::Hit = serde_json::from_value(hit).unwrap();
+        assert_eq!(hit.snippet, "a <b> \u{2}send\u{3} &lt; 'x' \"");
     }
 }

@@ -36,6 +36,16 @@ enum State {
     NoRecording,
 }
 
+impl Site {
+    /// What to do about what is not transcribed yet.
+    fn patience(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "`beep-cli transcribe` transcribes what waits",
+            Self::Remote(_) => "the server is at it: ask again in a while",
+        }
+    }
+}
+
 /// Prints it.
 pub async fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let site = context.open(Missing::Refuse).await?;
@@ -54,7 +64,7 @@ async fn one(site: &Site, conversation: &ConversationId, start: Millis, context:
         State::Ready(transcript) if context.out.json() => context.out.object(&object(start, &transcript)?),
         State::Ready(transcript) => context.out.line(&clean(&transcript.text)),
         State::Pending => Err(Failure::not_found(format!("the recording at {start} is not transcribed yet"))
-            .hint("`beep-cli transcribe` transcribes what waits")),
+            .hint(site.patience())),
         State::Failed(why) => {
             let message = format!("the recording at {start} could not be transcribed: {why}");
             Err(Failure::new(ErrorKind::Invalid.code(), message))
@@ -90,9 +100,7 @@ async fn all(site: &Site, conversation: &ConversationId, context: &Context) -> R
         }
     }
     if waiting > 0 {
-        context
-            .out
-            .warn(&format!("{waiting} not transcribed yet; `beep-cli transcribe` transcribes what waits"));
+        context.out.warn(&format!("{waiting} not transcribed yet; {}", site.patience()));
     }
     if failed > 0 {
         context.out.warn(&format!("{failed} could not be transcribed"));
@@ -140,6 +148,9 @@ async fn state_there(remote: &Remote, conversation: &ConversationId, start: Mill
     match answer {
         Ok(answer) if answer.status() == StatusCode::ACCEPTED => Ok(State::Pending),
         Ok(answer) => Ok(State::Ready(body(answer).await?)),
+        Err(e) if matches!(e.code(), "not_transcribed" | "transcription_off") => {
+            Ok(State::Failed(e.message().to_owned()))
+        }
         Err(e) if e.code() == ErrorKind::NotFound.code() => Ok(State::NoRecording),
         Err(e) => Err(e),
     }

@@ -67,8 +67,11 @@ impl Ran {
 /// The binary without any settings of whoever runs the tests.
 pub fn beep_cli() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_beep-cli"));
-    for name in ["BEEP_DATA_DIR", "BEEP_SERVER", "BEEP_TOKEN", "NO_COLOR", "CLICOLOR_FORCE", "XDG_DATA_HOME"]
-    {
+    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BEEP_"));
+    for (name, _) in ours {
+        command.env_remove(name);
+    }
+    for name in ["NO_COLOR", "CLICOLOR_FORCE", "XDG_DATA_HOME"] {
         command.env_remove(name);
     }
     command.env("TZ", "UTC").stdin(Stdio::null());

@@ -177,6 +177,8 @@ impl Gate {
         self.forget();
         let last = self.directory.last_change().await?;
         self.seen.store(last, Ordering::SeqCst);
+        // What was looked up meanwhile may be older than `last`, and nothing up to there is followed any more.
+        self.forget();
         Ok(())
     }
 

@@ -234,7 +234,8 @@ pub trait Directory: Send + Sync + std::fmt::Debug {
     /// The contacts of this user, in id order.
     async fn contacts(&self, owner: &UserId) -> Result<Vec<User>>;
 
-    /// The changes behind `after`, ascending, at most `limit`.
+    /// The changes behind `after`, ascending, at most `limit`. [`crate::ErrorKind::Invalid`] when some of them are no
+    /// longer kept: whoever follows forgets what it knows and begins at the newest.
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<ChangeEntry>>;
     /// The position of the last change; 0 when there is none.
     async fn last_change(&self) -> Result<u64>;

@@ -12,6 +12,9 @@ use beep_core::store::{BiteStore, NewBite, Start};
 use beep_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 
+/// Up to here probing and hashing take well under a millisecond; what is larger must not hold up other requests.
+const LOOK_HERE: usize = 256 << 10;
+
 /// Something said, as it came in.
 #[derive(Clone, Debug)]
 pub struct Utterance {
@@ -56,7 +59,13 @@ pub(crate) async fn record(
     now: Millis,
 ) -> Result<Recorded> {
     require(grant, Action::Speak)?;
-    let accepted = accept(utterance.body, max_bytes)?;
+    let body = utterance.body;
+    let accepted = if body.len() <= LOOK_HERE {
+        accept(body, max_bytes)?
+    } else {
+        let looked = tokio::task::spawn_blocking(move || accept(body, max_bytes)).await;
+        looked.map_err(|e| Error::internal("looking at a recording", e))??
+    };
     let idempotency = utterance.idempotency_key.map(|name| idempotency_digest(grant, &name));
     commit(store, bus, grant, accepted, Label::Bite, utterance.start, idempotency, now).await
 }

@@ -10,7 +10,7 @@ use beep_core::store::BiteStore;
 use beep_core::transcript::Transcript;
 use beep_core::{Error, ErrorKind, Result};
 use serde::Serialize;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,15 +88,19 @@ impl Notifier {
     }
 
     async fn tell(&self, entry: &LogEntry) {
-        let anybody = {
-            let connected = self.lock();
+        {
+            let mut connected = self.lock();
             if entry.seq <= connected.position {
                 // Told before this task was begun anew.
                 return;
             }
-            !connected.by_user.is_empty()
-        };
-        let told = if anybody { self.prepare(entry).await } else { Ok(None) };
+            if connected.by_user.is_empty() {
+                // Under the lock that saw nobody: whoever connects from now on begins behind this entry.
+                connected.position = entry.seq;
+                return;
+            }
+        }
+        let told = self.prepare(entry).await;
         let mut connected = self.lock();
         connected.position = entry.seq;
         match told {
@@ -122,12 +126,13 @@ impl Notifier {
 
     async fn prepare(&self, entry: &LogEntry) -> Result<Option<(Arc<Notice>, Arc<[UserId]>)>> {
         let audience = self.gate.audience(&entry.event.key().conversation).await?;
-        let connected = {
-            let connected = self.lock();
-            audience.iter().any(|user| connected.by_user.contains_key(user))
-        };
-        if !connected {
-            return Ok(None);
+        {
+            let mut connected = self.lock();
+            if !audience.iter().any(|user| connected.by_user.contains_key(user)) {
+                // Under the lock that saw none of them, as in `tell`.
+                connected.position = entry.seq;
+                return Ok(None);
+            }
         }
         Ok(notice(&*self.bites, entry).await?.map(|n| (Arc::new(n), audience)))
     }
@@ -233,15 +238,16 @@ impl Reader {
         let mut missed = VecDeque::new();
         let entries = self.notifier.bites.log(after, PAGE).await?;
         let mut reached = entries.last().map_or(live, |e| e.seq);
+        // Asked once per page: what others said would otherwise be a question to the directory for each conversation.
+        let heard: HashSet<ConversationId> =
+            self.notifier.gate.hears(&self.user).await?.into_iter().collect();
         for entry in entries {
             if entry.seq > live {
                 reached = live;
                 break;
             }
             let conversation = &entry.event.key().conversation;
-            if self.mailbox.wants(conversation)
-                && self.notifier.gate.role(conversation, &self.user).await?.is_some()
-            {
+            if self.mailbox.wants(conversation) && heard.contains(conversation) {
                 let notice = notice(&*self.notifier.bites, &entry).await?;
                 missed.extend(notice.map(|n| Delivery::Notice(Arc::new(n))));
             }

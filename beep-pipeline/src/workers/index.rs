@@ -1,7 +1,7 @@
 //! Fills the search index from the log: transcripts in, deleted bites out, in log order.
 
 use super::{Follower, INDEX};
-use beep_core::bite::Label;
+use beep_core::bite::{BiteKey, Label};
 use beep_core::event::{Event, LogEntry};
 use beep_core::store::{BiteStore, SearchDocument, SearchIndex};
 use beep_core::transcript::Transcript;
@@ -55,7 +55,16 @@ impl IndexWorker {
         if documents.is_empty() {
             return Ok(());
         }
-        self.search.index(std::mem::take(documents)).await
+        let places: Vec<_> = documents.iter().map(|d| (d.conversation.clone(), d.start)).collect();
+        self.search.index(std::mem::take(documents)).await?;
+        for (conversation, start) in places {
+            // Deleted meanwhile, and perhaps taken out already by the worker of another process.
+            let key = BiteKey::new(Label::Transcription, conversation, start);
+            if matches!(self.bites.head(&key).await, Ok(None)) {
+                self.search.remove(&key.conversation, start).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The document of a transcript; none when it was deleted since, or is damaged (`verify` names it).

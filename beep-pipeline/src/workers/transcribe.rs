@@ -7,8 +7,8 @@ use crate::bus::announce;
 use beep_core::bite::{Bite, BiteKey, Digest, Label};
 use beep_core::bus::Bus;
 use beep_core::clock::Clock;
-use beep_core::event::Seq;
-use beep_core::store::{BiteStore, NewBite, Start};
+use beep_core::event::{LogEntry, Seq};
+use beep_core::store::{BiteStore, NewBite, Put, Start};
 use beep_core::transcriber::Transcriber;
 use beep_core::transcript::Transcript;
 use beep_core::{Error, ErrorKind, Result};
@@ -17,12 +17,18 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// How often one bite is tried before it is parked.
 pub const MAX_ATTEMPTS: u32 = 5;
 /// The longest recording that is transcribed, in milliseconds: two hours. Longer ones are kept and parked.
 pub const MAX_TRANSCRIBED_MS: u64 = 2 * 60 * 60 * 1_000;
+/// How many seconds of sound all jobs together hold in memory (32 KB each): one recording of the longest kind, or many
+/// of the usual ones.
+const ROOM_S: usize = (MAX_TRANSCRIBED_MS / 1_000) as usize;
+/// What a recording may be longer than its header says before it is decoded as if it had said nothing.
+const SLACK_MS: u64 = 1_000;
 /// The pause before a cursor that could not be noted is noted again.
 const NOTE_AGAIN: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
@@ -30,13 +36,24 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub(crate) struct TranscribeWorker {
-    pub(crate) bites: Arc<dyn BiteStore>,
-    pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) transcriber: Arc<dyn Transcriber>,
-    pub(crate) clock: Arc<dyn Clock>,
+    bites: Arc<dyn BiteStore>,
+    bus: Arc<dyn Bus>,
+    transcriber: Arc<dyn Transcriber>,
+    clock: Arc<dyn Clock>,
+    /// Seconds of sound that may yet be held in memory.
+    room: Arc<Semaphore>,
 }
 
 impl TranscribeWorker {
+    pub(crate) fn new(
+        bites: Arc<dyn BiteStore>,
+        bus: Arc<dyn Bus>,
+        transcriber: Arc<dyn Transcriber>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { bites, bus, transcriber, clock, room: Arc::new(Semaphore::new(ROOM_S)) }
+    }
+
     /// Runs until dropped.
     pub(crate) async fn run(self, mut follower: Follower) {
         // Twice the engine's width: one bite is decoded or stored while another is recognised.
@@ -147,21 +164,10 @@ impl TranscribeWorker {
 
     /// Tries [`MAX_ATTEMPTS`] times with growing pauses, unless the error says that it will not get better.
     async fn recognise(&self, bite: &Bite) -> Result<Transcript> {
-        let body = bite.body.clone();
-        let decoded = tokio::task::spawn_blocking(move || audio::decode_16k(&body, MAX_TRANSCRIBED_MS)).await;
-        let pcm = match decoded {
-            Ok(Ok(pcm)) => pcm,
+        let Some((samples, _room)) = self.samples(bite).await? else {
             // Nothing in it is nothing said.
-            Ok(Err(AudioError::Invalid(_))) => {
-                return Ok(Transcript {
-                    model: self.transcriber.model().to_owned(),
-                    ..Transcript::default()
-                });
-            }
-            Ok(Err(e)) => return Err(Error::new(ErrorKind::Invalid, e.to_string())),
-            Err(e) => return Err(Error::internal("decoding the recording", e).permanent()),
+            return Ok(Transcript { model: self.transcriber.model().to_owned(), ..Transcript::default() });
         };
-        let samples: Arc<[i16]> = pcm.samples.into();
         let mut pause = Duration::from_millis(200);
         for attempt in 1.. {
             let e = match self.transcriber.transcribe(samples.clone()).await {
@@ -176,6 +182,28 @@ impl TranscribeWorker {
             pause = (pause * 4).min(MAX_PAUSE);
         }
         Err(Error::new(ErrorKind::Internal, "no attempt was made"))
+    }
+
+    /// The sound of a recording, none when there is none in it, and its part of the memory that all jobs share.
+    async fn samples(&self, bite: &Bite) -> Result<Option<(Arc<[i16]>, OwnedSemaphorePermit)>> {
+        let declared = bite.meta.duration_ms.map_or(MAX_TRANSCRIBED_MS, |ms| ms.saturating_add(SLACK_MS));
+        let mut limit_ms = declared.min(MAX_TRANSCRIBED_MS);
+        loop {
+            let seconds = u32::try_from(limit_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+            let room = self.room.clone().acquire_many_owned(seconds).await;
+            let room = room.map_err(|e| Error::internal("waiting for memory", e))?;
+            let body = bite.body.clone();
+            let decoded = tokio::task::spawn_blocking(move || audio::decode_16k(&body, limit_ms)).await;
+            match decoded {
+                Ok(Ok(pcm)) => return Ok(Some((pcm.samples.into(), room))),
+                Ok(Err(AudioError::Invalid(_))) => return Ok(None),
+                Ok(Err(AudioError::TooLong { .. })) if limit_ms < MAX_TRANSCRIBED_MS => {
+                    limit_ms = MAX_TRANSCRIBED_MS;
+                }
+                Ok(Err(e)) => return Err(Error::new(ErrorKind::Invalid, e.to_string())),
+                Err(e) => return Err(Error::internal("decoding the recording", e).permanent()),
+            }
+        }
     }
 
     /// Stores the transcript beside its bite.
@@ -196,7 +224,7 @@ impl TranscribeWorker {
             received: self.clock.now(),
             idempotency: None,
         };
-        match patiently("storing a transcript", || self.bites.put(record.clone())).await {
+        match patiently("storing a transcript", || self.put_beside(bite, record.clone())).await {
             Ok(put) => {
                 if let Some(entry) = &put.entry {
                     announce(&*self.bus, entry).await;
@@ -208,15 +236,32 @@ impl TranscribeWorker {
         }
     }
 
+    /// Each try looks again: it may have been waited for long, and another bite may stand there now.
+    async fn put_beside(&self, bite: &Bite, record: NewBite) -> Result<Put> {
+        match self.bites.head(&bite.key).await? {
+            Some(meta) if meta == bite.meta => self.bites.put(record).await,
+            _ => Err(Error::new(ErrorKind::NotFound, "the bite is gone")),
+        }
+    }
+
+    /// Another worker may have transcribed it meanwhile.
+    async fn park_unless_done(&self, key: &BiteKey, reason: &str) -> Result<Option<LogEntry>> {
+        match self.bites.head(&key.labelled(Label::Transcription)).await {
+            Ok(Some(_)) => Ok(None),
+            Err(e) if e.kind() != ErrorKind::Corrupt => Err(e),
+            _ => self.bites.park(key, reason, self.clock.now()).await,
+        }
+    }
+
     async fn park(&self, key: &BiteKey, why: &Error) {
         tracing::error!(%key, error = %why, "a bite could not be transcribed; it is parked");
         let reason = why.message();
-        match patiently("parking a bite", || self.bites.park(key, reason, self.clock.now())).await {
+        match patiently("parking a bite", || self.park_unless_done(key, reason)).await {
             Ok(Some(entry)) => announce(&*self.bus, &entry).await,
             Ok(None) => {}
-            Err(e) => {
-                tracing::error!(%key, error = %e, "a bite could not even be parked; it is tried again after a restart")
-            }
+            Err(e) => tracing::error!(
+                %key, error = %e, "a damaged bite could not even be parked and is left out; `verify` names it"
+            ),
         }
     }
 }

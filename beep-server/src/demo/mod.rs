@@ -5,7 +5,7 @@ mod client;
 use crate::App;
 use crate::assemble::{assemble, speech_dir};
 use crate::config::Config;
-use crate::serve;
+use crate::serve::{listen, serve};
 use beep_core::auth::Scope;
 use beep_core::clock::System;
 use beep_core::id::{ConversationId, Identity, UserId};
@@ -16,7 +16,6 @@ use beep_storage::DataDir;
 use client::Client;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// How long the demo waits for what it has asked for.
@@ -39,13 +38,14 @@ pub async fn run(mut config: Config, exit: bool) -> Result<()> {
         .map_err(|e| Error::internal("making a folder for the demo", e))?;
     install_speech(&mut config).await?;
     config.data_dir = folder.path().display().to_string();
+    // Stores that are configured elsewhere belong to an installation.
+    config.store = crate::config::Store::default();
     if config.listen == Config::default().listen {
         // Whatever else listens on the usual port goes on undisturbed.
         config.listen.0 = "127.0.0.1:0".into();
     }
 
-    let listener = TcpListener::bind(&config.listen.0).await.map_err(|e| Error::internal("listening", e))?;
-    let address = listener.local_addr().map_err(|e| Error::internal("listening", e))?;
+    let (listener, address) = listen(&config).await?;
     let app = assemble(&config).await?;
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(serve(listener, app.clone(), async {

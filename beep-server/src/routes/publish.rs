@@ -2,17 +2,19 @@
 
 use crate::app::App;
 use crate::extract::{Caller, Place, body};
-use crate::respond::{Answer, json};
+use crate::respond::{Answer, Problem, json};
 use axum::body::Body;
 use axum::extract::State;
-use beep_core::permission::Action;
+use beep_core::permission::{Action, Grant};
 use beep_core::store::Start;
 use beep_core::{Error, ErrorKind, Result};
 use beep_pipeline::inbound::MAX_ATTACHMENT;
 use beep_pipeline::{Recorded, Utterance};
+use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
+use tokio::sync::SemaphorePermit;
 
 #[derive(Serialize)]
 struct Published<'a> {
@@ -32,8 +34,8 @@ pub(crate) async fn put(
     headers: HeaderMap,
     payload: Body,
 ) -> Answer {
-    let grant = caller.may(&app, &place.conversation, Action::Speak).await?;
-    let bytes = body(&app, &headers, payload, app.beep().max_body()).await?;
+    let (bytes, _room, grant) =
+        spoken(&app, &caller, &place, &headers, payload, app.beep().max_body()).await?;
     published(app.beep().record(&grant, Utterance::new(bytes, Start::At(place.start()?))).await?)
 }
 
@@ -45,9 +47,9 @@ pub(crate) async fn post(
     headers: HeaderMap,
     payload: Body,
 ) -> Answer {
-    let grant = caller.may(&app, &place.conversation, Action::Speak).await?;
+    let (bytes, _room, grant) =
+        spoken(&app, &caller, &place, &headers, payload, app.beep().max_body()).await?;
     let idempotency_key = idempotency_key(&headers)?;
-    let bytes = body(&app, &headers, payload, app.beep().max_body()).await?;
     let utterance = Utterance { body: bytes, start: Start::Next(app.now()), idempotency_key };
     published(app.beep().record(&grant, utterance).await?)
 }
@@ -60,9 +62,24 @@ pub(crate) async fn attach(
     headers: HeaderMap,
     payload: Body,
 ) -> Answer {
-    let grant = caller.may(&app, &place.conversation, Action::Speak).await?;
-    let bytes = body(&app, &headers, payload, MAX_ATTACHMENT).await?;
+    let (bytes, _room, grant) = spoken(&app, &caller, &place, &headers, payload, MAX_ATTACHMENT).await?;
     published(app.beep().attach(&grant, place.start()?, bytes).await?)
+}
+
+/// The body with its room in memory, and the permission to record it.
+async fn spoken<'a>(
+    app: &'a App,
+    caller: &Caller,
+    place: &Place,
+    headers: &HeaderMap,
+    payload: Body,
+    limit: usize,
+) -> Result<(Bytes, SemaphorePermit<'a>, Grant), Problem> {
+    // Before a byte of it is read, and again afterwards: it may have taken a minute to come.
+    caller.may(app, &place.conversation, Action::Speak).await?;
+    let (bytes, room) = body(app, headers, payload, limit).await?;
+    let grant = caller.may(app, &place.conversation, Action::Speak).await?;
+    Ok((bytes, room, grant))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {

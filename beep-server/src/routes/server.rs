@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::respond::{Problem, json, text};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 /// `GET /healthz`: the process runs.
@@ -13,22 +13,18 @@ pub(crate) async fn healthz() -> Response {
 
 /// `GET /readyz`: bites can be taken; 503 with the reason while they cannot.
 pub(crate) async fn readyz(State(app): State<App>) -> Response {
-    let store = match app.beep().ready().await {
-        _ if app.is_draining() => Err("the server is stopping".to_owned()),
-        Ok(()) => Ok(()),
-        Err(e) => Err(e.message().to_owned()),
-    };
-    let transcription = match (app.beep().transcriber(), app.transcription_off()) {
+    if let Err(e) = app.beep().ready().await {
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", e.message()).into_response();
+    }
+    let speech = match (app.beep().transcriber(), app.transcription_off()) {
         (Some(model), _) => serde_json::json!({ "transcription": "on", "model": model }),
-        (None, reason) => serde_json::json!({ "transcription": "off", "reason": reason }),
+        // Its first line says what to do; which files were tried is for the log.
+        (None, reason) => {
+            let reason = reason.and_then(|text| text.lines().next());
+            serde_json::json!({ "transcription": "off", "reason": reason })
+        }
     };
-    let (status, word) = if store.is_ok() {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
-    };
-    let document = serde_json::json!({ "status": word, "detail": store.err(), "speech": transcription });
-    json(status, &document)
+    json(StatusCode::OK, &serde_json::json!({ "status": "ready", "speech": speech }))
 }
 
 /// `GET /.well-known/jwks.json`: the keys that verify this server's tokens.

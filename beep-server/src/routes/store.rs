@@ -7,9 +7,9 @@ use crate::respond::{Answer, Problem, empty, json};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use beep_core::Result;
 use beep_core::bite::{BiteMeta, Label, MAX_PAGE, ScanRange};
 use beep_core::permission::{Action, Grant};
+use beep_core::{ErrorKind, Result};
 use beep_pipeline::outbound::TranscriptState;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
@@ -76,14 +76,20 @@ async fn scan_label(app: &App, caller: &Caller, place: &Place, params: &Params, 
 pub(crate) async fn list(State(app): State<App>, caller: Caller, place: Place, params: Params) -> Answer {
     let grant = caller.may(&app, &place.conversation, Action::Listen).await?;
     let range = range(&params, 100)?;
+    let page = app.beep().query().list(&grant, Label::Bite, range).await?;
+    let last = page.last().filter(|_| page.len() == range.limit()).map(|(start, _)| *start);
+    let next = last.and_then(|start| range.after(start)).map(|r| r.from().to_string());
     let mut bites = Vec::new();
-    for (start, meta) in app.beep().query().list(&grant, Label::Bite, range).await? {
-        let state = app.beep().query().transcript(&grant, start).await?;
+    for (start, meta) in page {
+        let state = match app.beep().query().transcript(&grant, start).await {
+            // Deleted since the page was read.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            // One damaged transcript must not hide the others.
+            Err(e) if e.kind() == ErrorKind::Corrupt => TranscriptState::Failed(e.message().to_owned()),
+            state => state?,
+        };
         bites.push(listed(start, meta, state));
     }
-    let full = bites.len() == range.limit();
-    let next =
-        bites.last().filter(|_| full).and_then(|last| range.after(last.start)).map(|r| r.from().to_string());
     Ok(json(StatusCode::OK, &serde_json::json!({ "bites": bites, "next": next })))
 }
 

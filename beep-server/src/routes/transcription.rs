@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::extract::{Caller, Params, Place};
-use crate::respond::{Answer, empty, json, text};
+use crate::respond::{Answer, Problem, empty, json, text};
 use axum::extract::State;
 use beep_core::id::ConversationId;
 use beep_core::permission::Action;
@@ -25,12 +25,11 @@ pub(crate) async fn get(State(app): State<App>, caller: Caller, place: Place, he
             Ok(response)
         }
         TranscriptState::Failed(reason) => {
-            Err(Error::new(ErrorKind::NotFound, format!("this bite could not be transcribed: {reason}"))
-                .into())
+            Err(Problem::new(StatusCode::NOT_FOUND, "not_transcribed", reason))
         }
         TranscriptState::Off => {
-            Err(Error::new(ErrorKind::NotFound, "transcription is off on this server; `/readyz` says why")
-                .into())
+            let off = "transcription is off on this server; `/readyz` says why";
+            Err(Problem::new(StatusCode::NOT_FOUND, "transcription_off", off))
         }
     }
 }
@@ -51,10 +50,17 @@ struct Hit {
     url: String,
 }
 
+/// The longest search text in bytes: each word of it costs a look-up.
+const MAX_QUERY: usize = 4_096;
+
 /// `GET /transcription/search`
 pub(crate) async fn search(State(app): State<App>, caller: Caller, params: Params) -> Answer {
     let words =
         params.get("q").ok_or_else(|| Error::new(ErrorKind::Malformed, "`q` must say what to search for"))?;
+    if words.len() > MAX_QUERY {
+        let long = format!("`q` must have at most {MAX_QUERY} bytes");
+        return Err(Error::new(ErrorKind::Malformed, long).into());
+    }
     let limit = params.number("limit")?.map_or(20, |n| usize::try_from(n).unwrap_or(usize::MAX));
     let before = params.number("cursor")?;
     let query = app.beep().query();

@@ -132,6 +132,14 @@ impl Server {
         Self::start(Setup::default()).await
     }
 
+    /// One with these limits, where Alice owns `c-crew`.
+    pub async fn hers(http: Http) -> (Self, Person) {
+        let server = Self::start(Setup { http, ..Setup::default() }).await;
+        let alice = server.person("alice").await;
+        server.conversation("c-crew", &alice, &[]).await;
+        (server, alice)
+    }
+
     /// One that transcribes with [`Echo`].
     pub async fn echoing() -> Self {
         Self::start(Setup { transcriber: Some(Arc::new(Echo)), ..Setup::default() }).await

@@ -18,6 +18,12 @@ pub fn required(what: &str) -> bool {
     std::env::var("BEEP_REQUIRE").is_ok_and(|list| list.split(',').any(|name| name.trim() == what))
 }
 
+/// Says so past the test harness, which would swallow it.
+pub fn skipped(what: &str) {
+    use std::io::Write;
+    writeln!(std::io::stderr().lock(), "SKIPPED, NOT TESTED: {what}").unwrap();
+}
+
 /// The file of libvosk: in `$VOSK_LIB`, else where the speech tests and `.ci/run` install it.
 pub fn libvosk() -> Option<PathBuf> {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("..");

@@ -176,8 +176,9 @@ impl Inner {
 #[allow(unsafe_code)]
 fn open_lmdb(dir: &Path, max_bytes: u64) -> heed::Result<heed::Env<WithTls>> {
     let mut options = EnvOpenOptions::new();
-    let page = 4_096;
-    let map = usize::try_from(max_bytes).unwrap_or(usize::MAX).max(64 * page).next_multiple_of(64 * page);
+    let unit = 64 * 4_096;
+    let most = isize::MAX as usize / unit * unit;
+    let map = usize::try_from(max_bytes).unwrap_or(most).clamp(unit, most).next_multiple_of(unit);
     options.map_size(map).max_readers(MAX_READERS).max_dbs(16);
     // SAFETY: LMDB asks that nothing but LMDB changes the file while it is mapped; the folder is ours, with mode 0700.
     // The environment is opened once per process (`OPEN`), and no read transaction is held across a fork.
@@ -236,7 +237,11 @@ fn fill_up(env: &heed::Env<WithTls>) -> std::io::Result<()> {
 fn start_over(dir: &Path) -> bool {
     let file = dir.join("data.mdb");
     let made = fs::metadata(&file).is_ok_and(|meta| meta.len() > 2 * 4_096);
-    !made && fs::OpenOptions::new().write(true).truncate(true).open(file).is_ok()
+    let emptied = !made && fs::OpenOptions::new().write(true).truncate(true).open(&file).is_ok();
+    if emptied {
+        tracing::warn!(file = %file.display(), "a store that was never finished is made anew; it held nothing");
+    }
+    emptied
 }
 
 fn make_dir(dir: &Path) -> Result<PathBuf> {

@@ -22,6 +22,8 @@ const BATCH_REQUESTS: usize = 512;
 const BATCH_BYTES: usize = 16 << 20;
 /// How late a cursor may become durable when nothing else is written.
 const CURSOR_DELAY: Duration = Duration::from_secs(1);
+/// How often readers of processes that died are cleared: until then the pages that they read are not used again.
+const CLEAR_READERS: Duration = Duration::from_secs(10);
 /// Room that puts leave free near the end of the map, because a delete needs pages before it frees any.
 const RESERVE: usize = 256 << 10;
 
@@ -75,7 +77,8 @@ impl Writer {
     pub(super) fn start(env: heed::Env<WithTls>, dbs: Dbs, limits: Limits) -> Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), limits });
         let page = env.unnamed_database_stat().page_size as usize;
-        let scribe = Scribe { env, dbs, page, shared: shared.clone(), memory: Memory::default() };
+        let (memory, cleared) = (Memory::default(), Instant::now());
+        let scribe = Scribe { env, dbs, page, shared: shared.clone(), memory, cleared };
         let thread = std::thread::Builder::new()
             .name("beep-writer".into())
             .spawn(move || scribe.run())
@@ -231,6 +234,7 @@ struct Scribe {
     page: usize,
     shared: Arc<Shared>,
     memory: Memory,
+    cleared: Instant,
 }
 
 impl Scribe {
@@ -293,6 +297,12 @@ impl Scribe {
         if let Some(fault) = &self.shared.state().poisoned {
             return Err(fault.clone());
         }
+        if self.cleared.elapsed() >= CLEAR_READERS {
+            self.cleared = Instant::now();
+            if let Err(error) = self.env.clear_stale_readers() {
+                tracing::warn!(%error, "readers of processes that died could not be cleared");
+            }
+        }
         let bytes: usize = jobs.iter().map(|job| job.bytes()).sum();
         let txn = match self.env.write_txn() {
             Ok(txn) => txn,
@@ -335,6 +345,9 @@ impl Scribe {
         }
         if state.cursors.values().all(|c| c.stored >= c.seq) {
             state.due = None;
+        } else if wrote || jobs.is_empty() {
+            // They moved on while this was syncing: their second begins now.
+            state.due = Some(Instant::now() + CURSOR_DELAY);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use sqlx::migrate::Migrator;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Pool, Sqlite, SqliteConnection, Transaction};
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +33,15 @@ pub(crate) struct Database {
 impl Database {
     /// Opens or makes the file and brings its schema up to date; safe when several processes do so at once.
     pub(crate) async fn open(path: &Path, schema: &Migrator) -> Result<Self> {
+        // Phone numbers, and what people said: for the owner only. SQLite gives its journal the mode of the file. One
+        // that exists is left as it is, and why it cannot be made is said by SQLite.
+        #[cfg(unix)]
+        drop(
+            std::os::unix::fs::OpenOptionsExt::mode(&mut OpenOptions::new(), 0o600)
+                .write(true)
+                .create_new(true)
+                .open(path),
+        );
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
