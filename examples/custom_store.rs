@@ -1,4 +1,6 @@
 //! A store of your own: pictures as files in a folder. `cargo test -p beep-examples` runs Beep's suite on it.
+//!
+//! To be short it works on its files right in the async calls; a real one does so in `tokio::task::spawn_blocking`.
 
 use async_trait::async_trait;
 use beep_core::bite::Digest;
@@ -139,4 +141,9 @@ mod suite {
     }
 
     beep_core::blob_store_suite!(fresh);
+
+    #[test]
+    fn main_runs() {
+        main().expect("the example");
+    }
 }

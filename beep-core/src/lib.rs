@@ -1,7 +1,7 @@
 //! # Beep's words, rules and traits
 //!
 //! This crate says what a [bite](bite::Bite) is, who [may](permission::Gate) hear it, and what every
-//! [store](store), [bus](bus) and [transcriber](transcriber) guarantees. It does no I/O: no sockets, files, threads or
+//! [store], [bus] and [transcriber] guarantees. It does no I/O: no sockets, files, threads or
 //! wall clock.
 //!
 //! Backends live in `beep-storage` and `beep-pipeline`; a backend of your own implements a trait from here and passes

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 async fn costing(work: impl AsyncFnOnce()) -> f64 {
     let before = cpu(std::process::id());
     work().await;
-    (cpu(std::process::id()) - before).as_secs_f64() * 1e3
+    cpu(std::process::id()).saturating_sub(before).as_secs_f64() * 1e3
 }
 
 async fn through(pipeline: &Beep, round: u64) {

@@ -102,7 +102,7 @@ async fn round(
     let before_paced = cpu(pid);
     let events = setting("BEEP_FIGURES_PACED_EVENTS", 12);
     let paced = publish(&readers, &mut publisher, events, PACE, &event).await;
-    let spent = cpu(pid) - before_paced;
+    let spent = cpu(pid).saturating_sub(before_paced);
     check(&paced, events, subscribers);
     let heads_in_time = readers.answered_within(Duration::from_secs(1));
     readers.close().await;

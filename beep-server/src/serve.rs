@@ -19,15 +19,22 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Connections that may wait to be accepted: after a restart everybody comes back at once, and whoever finds no place
+/// here waits for a second before trying again.
+const BACKLOG: u32 = 4_096;
+/// Bytes that the system holds for a client beyond what is on its way. It would take megabytes otherwise before a
+/// reader that takes nothing is noticed.
+const UNSENT: u32 = 128 * 1024;
 /// Written by hand, as a refused connection gets no HTTP machinery. `content-length` is that of the last two lines.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: 158\r\nconnection: close\r\n\r\n\
@@ -41,9 +48,24 @@ pub async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr)> {
         let what = format!("cannot listen on {wanted}: choose another address with --listen");
         Error::new(ErrorKind::Unavailable, what).with_source(e)
     };
-    let listener = TcpListener::bind(wanted).await.map_err(taken)?;
+    let mut tried = Err(std::io::ErrorKind::AddrNotAvailable.into());
+    for address in tokio::net::lookup_host(wanted).await.map_err(taken)? {
+        tried = listen_on(address);
+        if tried.is_ok() {
+            break;
+        }
+    }
+    let listener = tried.map_err(taken)?;
     let address = listener.local_addr().map_err(taken)?;
     Ok((listener, address))
+}
+
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As every server does: connections of the last one that are still closing must not keep the address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `shutdown` resolves; then finishes what is under way, within the configured time.
@@ -74,7 +96,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
             connections.spawn(refuse(Connection::new(stream, app.http().write_timeout())));
             continue;
         };
-        if let Err(e) = stream.set_nodelay(true) {
+        if let Err(e) = stream.set_nodelay(true).and_then(|()| limit_unsent(&stream)) {
             tracing::debug!(error = %e, "a connection ended at once");
             continue;
         }
@@ -98,6 +120,16 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     if tokio::time::timeout(app.http().drain_timeout(), graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
+}
+
+#[cfg(target_os = "linux")]
+fn limit_unsent(stream: &TcpStream) -> std::io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_unsent(_: &TcpStream) -> std::io::Result<()> {
+    Ok(())
 }
 
 async fn refuse(mut connection: Connection) {
@@ -137,7 +169,12 @@ fn request_id(given: Option<&HeaderValue>) -> Option<HeaderValue> {
     if let Some(id) = given.filter(fits) {
         return Some(id.clone());
     }
-    let mut bytes = [0u8; 8];
-    System.fill(&mut bytes).ok()?;
-    HeaderValue::from_str(&format!("{:016x}", u64::from_ne_bytes(bytes))).ok()
+    /// Random once per process, then counted: ids are to tell requests apart, nobody has to guess them.
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        let mut bytes = [0u8; 8];
+        // Without randomness they begin at 0.
+        System.fill(&mut bytes).ok();
+        AtomicU64::new(u64::from_ne_bytes(bytes))
+    });
+    HeaderValue::from_str(&format!("{:016x}", NEXT.fetch_add(1, Ordering::Relaxed))).ok()
 }

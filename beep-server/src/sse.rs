@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// Something is written at least this often, so that neither end nor anything between takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -23,7 +23,10 @@ struct Stream {
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// When the token ends, and the stream with it.
     expires: Instant,
-    opened: bool,
+    /// When something was written last; none before the first bytes.
+    written: Option<Instant>,
+    /// Left as it is while events come, so that an event costs no timer: it looks at `written` when it ends.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// The stream of a reader, until its token expires, it is cut off or the server stops.
@@ -31,9 +34,11 @@ pub(crate) fn events(app: &App, reader: Reader, expires: Millis) -> Response {
     let left = Duration::from_millis(expires.saturating_sub(app.now()));
     // Far ends are cut to a year, which no connection reaches.
     let expires = Instant::now() + left.min(Duration::from_secs(365 * 24 * 3_600));
-    let state = Stream { reader, closed: Box::pin(app.closed()), expires, opened: false };
+    let alarm = Box::pin(tokio::time::sleep_until(expires.min(Instant::now() + KEEP_ALIVE)));
+    let state = Stream { reader, closed: Box::pin(app.closed()), expires, written: None, alarm };
     let body = stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
+        state.written = Some(Instant::now());
         Some((Ok::<_, Infallible>(piece), state))
     });
     let mut response = Response::new(Body::from_stream(body));
@@ -45,41 +50,48 @@ pub(crate) fn events(app: &App, reader: Reader, expires: Millis) -> Response {
 
 impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.opened {
+        let Some(written) = self.written else {
             // Browsers call a stream open once its first bytes are there; and come back after two seconds.
             // The id lets a reader that is cut off before its first event come back without a gap.
-            self.opened = true;
             let id = self.reader.position().map_or_else(String::new, |seq| format!("id: {seq}\n"));
             return Some(format!("retry: 2000\n{id}\n").into());
-        }
-        let quiet = Instant::now() + KEEP_ALIVE;
-        tokio::select! {
-            deliveries = self.reader.next() => match deliveries {
-                Ok(Some(deliveries)) => Some(encode(deliveries.iter())),
-                Ok(None) => None,
-                Err(e) => {
-                    tracing::warn!(error = %e, "a stream of events ends; its reader will come back");
-                    None
+        };
+        loop {
+            tokio::select! {
+                deliveries = self.reader.next() => return match deliveries {
+                    Ok(Some(deliveries)) => Some(encode(deliveries)),
+                    Ok(None) => None,
+                    Err(e) => {
+                        tracing::warn!(error = %e, "a stream of events ends; its reader will come back");
+                        None
+                    }
+                },
+                () = &mut self.closed => return None,
+                () = &mut self.alarm => {
+                    let (now, quiet) = (Instant::now(), written + KEEP_ALIVE);
+                    if now >= self.expires {
+                        return None;
+                    }
+                    let next = if now < quiet { quiet } else { now + KEEP_ALIVE };
+                    self.alarm.as_mut().reset(next.min(self.expires));
+                    if now >= quiet {
+                        return Some(Bytes::from_static(b":\n\n"));
+                    }
                 }
-            },
-            () = &mut self.closed => None,
-            () = tokio::time::sleep_until(quiet.min(self.expires)) => {
-                (Instant::now() < self.expires).then(|| Bytes::from_static(b":\n\n"))
             }
         }
     }
 }
 
-/// JSON has no line breaks of its own, so an event is always one `data` line: nothing said can forge another field.
-fn encode<'a>(deliveries: impl Iterator<Item = &'a Delivery>) -> Bytes {
-    let mut out = String::new();
-    for delivery in deliveries {
-        // Writing to a String cannot fail.
-        match delivery {
-            Delivery::Notice(notice) => write!(out, "id: {}\ndata: {}\n\n", notice.seq, notice.json),
-            Delivery::Reset(seq) => write!(out, "event: reset\nid: {seq}\ndata: {{\"seq\":{seq}}}\n\n"),
-        }
-        .ok();
+fn encode(mut deliveries: VecDeque<Delivery>) -> Bytes {
+    let one = |delivery| match delivery {
+        Delivery::Notice(notice) => notice.frame.clone(),
+        Delivery::Reset(seq) => format!("event: reset\nid: {seq}\ndata: {{\"seq\":{seq}}}\n\n").into(),
+    };
+    if deliveries.len() == 1
+        && let Some(only) = deliveries.pop_front()
+    {
+        return one(only);
     }
-    out.into()
+    deliveries.into_iter().map(one).collect::<Vec<_>>().concat().into()
 }

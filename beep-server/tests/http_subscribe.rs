@@ -46,8 +46,9 @@ async fn told_up_to(server: &Server, who: &Person, seq: Seq) {
     .await;
 }
 
+/// D3: whatever a bite goes through, its subscribers hear of it, in order.
 #[tokio::test]
-async fn events_come_in_order_with_what_happened() {
+async fn every_subject_has_a_consumer_and_events_come_in_order() {
     let server = Server::echoing().await;
     let (alice, bob) = crew(&server).await;
     let mut events = server.subscribe(&bob, None).await;

@@ -9,6 +9,7 @@ use beep_core::permission::Gate;
 use beep_core::store::BiteStore;
 use beep_core::transcript::Transcript;
 use beep_core::{Error, ErrorKind, Result};
+use bytes::Bytes;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,12 +27,15 @@ pub struct Notice {
     pub seq: Seq,
     /// The event as JSON, in the shape of `GET /subscribe`.
     pub json: String,
+    /// The same as one event of a `text/event-stream`: written once, however many read it. JSON has no line breaks of
+    /// its own, so it is always one `data` line, and nothing said can forge another field.
+    pub frame: Bytes,
 }
 
 impl Notice {
     /// What it costs a mailbox.
     pub(crate) fn weight(&self) -> usize {
-        self.json.len() + 64
+        self.frame.len() + 64
     }
 }
 
@@ -295,5 +299,6 @@ async fn notice(bites: &dyn BiteStore, entry: &LogEntry) -> Result<Option<Notice
         message,
     };
     let json = serde_json::to_string(&message).map_err(|e| Error::internal("writing an event", e))?;
-    Ok(Some(Notice { seq: entry.seq, json }))
+    let frame = Bytes::from(format!("id: {}\ndata: {json}\n\n", entry.seq));
+    Ok(Some(Notice { seq: entry.seq, json, frame }))
 }

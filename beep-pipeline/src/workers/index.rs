@@ -9,6 +9,9 @@ use beep_core::{ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What comes within this time is indexed in one step: every bite rings the bell, and each step costs a transaction.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 #[derive(Clone)]
 pub(crate) struct IndexWorker {
     pub(crate) bites: Arc<dyn BiteStore>,
@@ -26,6 +29,7 @@ impl IndexWorker {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(30));
             }
+            tokio::time::sleep(TOGETHER).await;
         }
     }
 

@@ -1,28 +1,33 @@
 //! CPU time, private memory and open sockets of a process, from the kernel.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// CPU time of all threads of a process, those that ended included, to the nanosecond.
+/// CPU time of all threads of a process, to the nanosecond. Threads that ended no longer count: servers keep theirs.
 pub fn cpu(pid: u32) -> Duration {
-    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
-    clock_gettime(clock).unwrap().into()
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.filter_map(|thread| spent(&thread.ok()?.path().join("schedstat"))).sum()
 }
 
 /// CPU time of the calling thread.
 pub fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+    spent("/proc/thread-self/schedstat".as_ref()).unwrap()
+}
+
+/// The first number in it is nanoseconds on a CPU; none when the thread has ended just now.
+fn spent(schedstat: &Path) -> Option<Duration> {
+    let text = fs::read_to_string(schedstat).ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
 /// Runs something and answers what it cost that process.
 pub fn costing<T>(pid: u32, work: impl FnOnce() -> T) -> (T, Duration) {
     let before = cpu(pid);
     let done = work();
-    (done, cpu(pid) - before)
+    (done, cpu(pid).saturating_sub(before))
 }
 
 /// Private memory (RssAnon) in KiB: without the pages of mapped files, which are the system's to take back.
@@ -87,6 +92,6 @@ pub fn settled_sockets(pid: u32) -> usize {
 
 /// As many files as the system allows: thousands of connections need them, here and in the servers started from here.
 pub fn raise_file_limit() {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
 }

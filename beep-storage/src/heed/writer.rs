@@ -1,8 +1,9 @@
 //! The one thread of a process that writes: it commits whatever waits in one transaction, then answers each caller.
 //!
-//! While a commit syncs, callers queue; the next commit takes them all. So one caller pays one commit, and many
-//! callers share one, without anyone waiting for company that does not come. LMDB's write lock keeps the writers of
-//! several processes apart.
+//! While a commit syncs, callers queue; the next commit takes them all. After a commit that several shared, the writer
+//! waits a moment for those whom it has just answered: who speaks in turns comes back at once, and without that moment
+//! every caller's company would be split into two halves that sync in turns. It is a fraction of what a commit takes,
+//! and a lone caller never waits. LMDB's write lock keeps the writers of several processes apart.
 
 use super::codec;
 use super::env::Dbs;
@@ -20,6 +21,9 @@ use tokio::sync::oneshot;
 /// What one commit takes at most. More would only make each caller wait longer.
 const BATCH_REQUESTS: usize = 512;
 const BATCH_BYTES: usize = 16 << 20;
+/// The longest that a batch is waited for, and which part of the last commit's time that is at most.
+const GATHER: Duration = Duration::from_micros(500);
+const GATHER_PART: u32 = 4;
 /// How late a cursor may become durable when nothing else is written.
 const CURSOR_DELAY: Duration = Duration::from_secs(1);
 /// How often readers of processes that died are cleared: until then the pages that they read are not used again.
@@ -50,7 +54,8 @@ struct Shared {
 struct State {
     queue: VecDeque<Box<dyn Job>>,
     bytes: usize,
-    asleep: bool,
+    /// How many waiting jobs wake the writer; 0 while it is awake.
+    wake_at: usize,
     closing: bool,
     /// Set once: nothing is taken any more.
     poisoned: Option<Fault>,
@@ -111,9 +116,12 @@ impl Writer {
         }
         state.bytes += job.bytes();
         state.queue.push_back(job);
-        let asleep = std::mem::take(&mut state.asleep);
+        let wake = state.wake_at > 0 && state.queue.len() >= state.wake_at;
+        if wake {
+            state.wake_at = 0;
+        }
         drop(state);
-        if asleep {
+        if wake {
             self.shared.wake.notify_one();
         }
         Ok(())
@@ -135,7 +143,7 @@ impl Writer {
         cursor.seq = seq;
         if state.due.is_none() {
             state.due = Some(Instant::now() + CURSOR_DELAY);
-            if std::mem::take(&mut state.asleep) {
+            if std::mem::take(&mut state.wake_at) > 0 {
                 self.shared.wake.notify_one();
             }
         }
@@ -242,8 +250,29 @@ impl Scribe {
         let shared = self.shared.clone();
         let _last_words = LastWords(&shared);
         while let Some(jobs) = self.next() {
+            let (answered, begun) = (jobs.len(), Instant::now());
             self.commit(jobs);
+            if answered > 1 {
+                self.gather(answered, begun.elapsed());
+            }
         }
+    }
+
+    /// Waits until those who were just answered are back beside those who wait already, or a fraction of the time that
+    /// the last commit took is over.
+    fn gather(&self, answered: usize, took: Duration) {
+        let until = Instant::now() + GATHER.min(took / GATHER_PART);
+        let mut state = self.shared.state();
+        let company = (state.queue.len() + answered).min(BATCH_REQUESTS);
+        while state.queue.len() < company && state.bytes < BATCH_BYTES && !state.closing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state.wake_at = company;
+            state = self.shared.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.wake_at = 0;
     }
 
     /// What waits, up to a batch; an empty one when only cursors are due; none at the end.
@@ -258,10 +287,10 @@ impl Scribe {
             if state.closing {
                 return moved.then(Vec::new);
             }
-            state.asleep = true;
+            state.wake_at = 1;
             state = match state.due {
                 Some(due) if due <= now => {
-                    state.asleep = false;
+                    state.wake_at = 0;
                     return Some(Vec::new());
                 }
                 Some(due) => {
@@ -270,7 +299,7 @@ impl Scribe {
                 }
                 None => self.shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
-            state.asleep = false;
+            state.wake_at = 0;
         }
     }
 
