@@ -83,12 +83,15 @@ fn alone(model: &Model) {
             sample.wav[44..].chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
         let mut recognizer = Recognizer::new(model, 16_000.0).unwrap();
         recognizer.set_words(true);
+        // A pause ends a part, and what follows the last pause may be nothing.
+        let mut said = Vec::new();
         for chunk in samples.chunks(4_000) {
             if recognizer.accept_waveform(chunk).unwrap() == DecodingState::Finalized {
-                recognizer.result().single().unwrap();
+                said.push(recognizer.result().single().unwrap().text.to_owned());
             }
         }
-        let text = recognizer.final_result().single().unwrap().text;
-        assert_eq!(text, sample.text);
+        said.push(recognizer.final_result().single().unwrap().text.to_owned());
+        said.retain(|part| !part.is_empty());
+        assert_eq!(said.join(" "), sample.text);
     }
 }
