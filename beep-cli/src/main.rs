@@ -5,7 +5,6 @@ mod cmd;
 mod failure;
 mod local;
 mod output;
-mod phone;
 mod remote;
 mod time;
 

@@ -1,11 +1,12 @@
 //! A server over HTTP: requests with the token, patience with one that is busy, problems as failures.
 
 use crate::failure::{Failure, Result};
+use beep_core::id::UserId;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How often a request is sent that may be sent again.
@@ -69,6 +70,18 @@ impl Remote {
             segments.pop_if_empty().extend(path);
         }
         Request { remote: self, method, url, body: Body::None, json_wanted: true }
+    }
+
+    /// Makes sure that the token is this user's: at a server, everybody does these things for themselves only.
+    pub async fn must_be(&self, user: &UserId) -> Result<()> {
+        // No route says who one is, but a change of nothing answers it.
+        let own: Value = self.request(Method::PATCH, &["core", "user"]).json(json!({})).fetch().await?;
+        if own["id"] == user.as_str() {
+            return Ok(());
+        }
+        let message =
+            format!("at a server, this can be done for the token's own user only, who is not {user}");
+        Err(Failure::usage(message).hint("--data-dir D, on the server's machine, works for every user"))
     }
 
     /// A GET.

@@ -87,6 +87,9 @@ fn users_are_made_listed_and_shown() {
     let alice = beep.run(create).ok().alone();
     assert!(alice.starts_with("u-") && alice.len() == 34, "{alice}");
     let bob = beep.user("+15550100199", "Bob");
+    // The zero that is dialled within Britain is not part of the number.
+    let cyd = beep.user("+44 (0)20 7946 0958", "Cyd");
+    assert!(beep.run(["user", "show", &cyd]).ok().text().contains("phone     +44 20 7946 0958"));
 
     let taken = beep.run(["user", "create", "--phone", "+6599999999", "--first", "Eve"]).fails(1);
     assert!(taken.err.starts_with("error: ") && taken.err.contains("hint: "), "{}", taken.err);
@@ -95,13 +98,13 @@ fn users_are_made_listed_and_shown() {
     beep.run(taken).fails(1);
 
     let list = beep.run(["user", "list"]).ok();
-    assert_eq!(list.lines().len(), 2);
+    assert_eq!(list.lines().len(), 3);
     let line = list.lines().into_iter().find(|line| line.starts_with(&alice)).unwrap().to_owned();
-    assert!(line.contains("+6599999999") && line.contains("Alice Tan") && line.contains("@al"), "{line}");
+    assert!(line.contains("+65 9999 9999") && line.contains("Alice Tan") && line.contains("@al"), "{line}");
     let list = beep.run(["user", "list", "--json"]).ok().json();
     assert!(list.iter().any(|user| user["id"] == *bob && user["phone_number"] == "+15550100199"));
 
-    assert!(beep.run(["user", "show", &alice]).ok().text().contains("phone     +6599999999"));
+    assert!(beep.run(["user", "show", &alice]).ok().text().contains("phone     +65 9999 9999"));
     assert_eq!(beep.run(["user", "show", &alice, "--json"]).ok().json()[0]["username"], "al");
     let unknown = beep.run(["user", "show", "u-nobody"]).fails(1);
     assert!(
@@ -114,9 +117,20 @@ fn users_are_made_listed_and_shown() {
 #[test]
 fn wrong_numbers_and_names_are_wrong_usage() {
     let beep = Installation::new();
-    for phone in ["12345678", "+12345", "+1234567890123456", "+65 9999 999x", ""] {
+    for (phone, why) in [
+        ("12345678", "begins with +"),
+        ("+12345", "too few digits"),
+        ("+1234567890123456", "too many digits"),
+        ("+65 9999 999x", "only digits"),
+        ("+999 1234 5678", "no country"),
+        ("", "begins with +"),
+    ] {
         let refused = beep.run(["user", "create", "--phone", phone, "--first", "Alice"]).fails(2);
-        assert!(refused.err.contains("6 to 15 digits"), "{phone}: {}", refused.err);
+        assert!(
+            refused.err.contains(why) && refused.err.contains("+65 9999 9999"),
+            "{phone}: {}",
+            refused.err
+        );
     }
     beep.run(["user", "create", "--phone", "+6599999999", "--first", " "]).fails(2);
     beep.run(["user", "create", "--phone", "+6599999999"]).fails(2);

@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::{Installation, args, ended, wav};
 
 const FILES: u32 = 300;
@@ -84,6 +85,20 @@ fn two_at_once() {
     complete(&beep, &crew);
 }
 
+/// Waits until the process has a handler for this signal: until then the signal would just end it.
+fn wait_until_caught(pid: u32, signal: u32) {
+    let begun = Instant::now();
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        if u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal - 1) & 1 == 1 {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never listened for signal {signal}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn interrupted() {
     let beep = Installation::new();
@@ -91,8 +106,7 @@ fn interrupted() {
     let mut child = beep.spawn(["ingest", "-", "-c", &crew, "--start", "5"]);
     let mut input = child.stdin.take().unwrap();
     input.write_all(&wav(1)[..1_000]).unwrap();
-    // It answers the signal once it has begun to listen for it, which is before it reads.
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    wait_until_caught(child.id(), 2); // SIGINT
     let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(signalled.success());
     let mut err = String::new();

@@ -287,16 +287,18 @@ fn users_and_conversations() {
     let made = server.run(["conversation", "create", "--title", "Duo", "--member", "u-7"]).ok().alone();
     assert_eq!(made, "c-7");
     server.run(["conversation", "add", "c-7", "u-7"]).ok();
+    server.run(["conversation", "add", "c-7", "u-7", "--role", "admin"]).ok();
+    let body: serde_json::Value = serde_json::from_slice(&server.asked().pop().unwrap().body).unwrap();
+    assert_eq!(body, serde_json::json!({ "id": "u-7", "role": "admin" }));
     server.run(["conversation", "remove", "c-7", "u-7"]).ok();
     assert_eq!(server.run(["conversation", "list"]).ok().text(), "c-7  Duo\n");
-    assert_eq!(server.run(["conversation", "members", "c-7"]).ok().text(), "u-7  Eve\n");
+    assert_eq!(server.run(["conversation", "members", "c-7"]).ok().text(), "u-7    Eve\n");
     assert!(server.run(["user", "show", "u-8"]).fails(1).err.contains("no such thing"));
     for args in [
         &["user", "list"][..],
         &["verify"],
         &["transcribe"],
         &["speech", "list"],
-        &["conversation", "add", "c-7", "u-7", "--role", "admin"],
         &["conversation", "list", "--user", "u-7"],
         &["conversation", "create", "--title", "x", "--owner", "u-7"],
     ] {

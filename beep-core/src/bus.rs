@@ -1,24 +1,24 @@
 //! Tells whoever waits that the log has grown. The log is the record; the bus is only the bell.
 
 use crate::Result;
-use crate::event::LogEntry;
+use crate::event::{LogEntry, Seq};
 use async_trait::async_trait;
 
 /// What a subscription hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// An entry of the log.
-    Entry(LogEntry),
+    /// The log reaches at least this far. One signal may stand for many entries.
+    Grown(Seq),
     /// Entries may have been missed: read the log.
     Gap,
     /// The bus is closed; nothing will come any more.
     Closed,
 }
 
-/// Carries log entries to whoever waits.
+/// Tells of log entries.
 ///
-/// * May lose, double, delay and reorder: a subscriber reads the log from its own cursor and takes what it hears here
-///   as a hint.
+/// * May lose, double, delay, merge and reorder: a subscriber reads the log from its own cursor and takes what it hears
+///   here as a hint.
 /// * `publish` never waits for a subscriber.
 /// * A subscription hears what is published after `subscribe` returned, or [`Signal::Gap`].
 #[async_trait]

@@ -82,6 +82,11 @@ id! {
     |t| (1..=128).contains(&t.len()) && t.bytes().all(|b| (0x20..0x7f).contains(&b))
 }
 
+id! {
+    /// A session: 1 to 64 letters, digits and hyphens; those made here are `s-` and 32 hex digits.
+    SessionId, "a session id", "1 to 64 letters, digits and hyphens", key_text
+}
+
 fn random_hex(prefix: &str, entropy: &dyn Entropy) -> Result<String> {
     let mut bytes = [0u8; 16];
     entropy.fill(&mut bytes)?;
@@ -95,6 +100,13 @@ impl UserId {
     /// A new one: `u-` and 32 hex digits.
     pub fn random(entropy: &dyn Entropy) -> Result<Self> {
         Self::parse(&random_hex("u-", entropy)?)
+    }
+}
+
+impl SessionId {
+    /// A new one: `s-` and 32 hex digits.
+    pub fn random(entropy: &dyn Entropy) -> Result<Self> {
+        Self::parse(&random_hex("s-", entropy)?)
     }
 }
 

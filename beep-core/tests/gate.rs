@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use async_trait::async_trait;
-use beep_core::id::{ConversationId, DeviceId, Identity, UserId};
+use beep_core::bite::Digest;
+use beep_core::id::{ConversationId, DeviceId, Identity, SessionId, UserId};
 use beep_core::permission::{Action, Gate};
 use beep_core::store::{
     Capability, Change, ChangeEntry, Conversation, ConversationPatch, Directory, Member, Membership,
-    NewConversation, NewUser, Role, User, UserPatch,
+    NewConversation, NewUser, Renewal, Role, Session, Standing, User, UserPatch,
 };
 use beep_core::{Error, ErrorKind, Result};
 use futures_executor::block_on;
@@ -201,6 +202,21 @@ impl Directory for Scripted {
         unreachable!("not the gate's business")
     }
     async fn contacts(&self, _: &UserId) -> Result<Vec<User>> {
+        unreachable!("not the gate's business")
+    }
+    async fn put_session(&self, _: Session) -> Result<()> {
+        unreachable!("not the gate's business")
+    }
+    async fn renew_session(&self, _: &SessionId, _: &Digest, _: &Digest, _: u64, _: u64) -> Result<Renewal> {
+        unreachable!("not the gate's business")
+    }
+    async fn sessions(&self, _: &UserId) -> Result<Vec<Session>> {
+        unreachable!("not the gate's business")
+    }
+    async fn end_session(&self, _: &Identity) -> Result<bool> {
+        unreachable!("not the gate's business")
+    }
+    async fn standing(&self, _: &Identity) -> Result<Standing> {
         unreachable!("not the gate's business")
     }
     async fn ready(&self) -> Result<()> {

@@ -12,8 +12,7 @@ Everything is synthesised, nothing is downloaded but the tools:
 
 `make` runs synth, features, frames, sequence and export; each is a command of its own and goes on from the files of
 the one before it in --work. `wer` prints one `goal=… value=… limit=…` line per set and ends with 1 above a limit.
-Seeds 77 and 78 are for choosing; report from a seed that nothing was chosen on. The committed model was made by an
-earlier form of this program: README.md says how it differs.
+Seeds 77 and 78 are for choosing; report from a seed that nothing was chosen on.
 """
 import argparse
 import os

@@ -24,6 +24,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `transcribe-vosk` (default) | speech recognition by Vosk; libvosk is found at run time |
+//! | `sms-webhook` | text messages by a web hook of the operator's own |
+//! | `sms-twilio` | text messages by Twilio |
 
 pub mod audio;
 mod builder;
@@ -33,6 +35,7 @@ pub mod inbound;
 pub mod outbound;
 mod runtime;
 pub mod samples;
+pub mod services;
 pub mod transcriber;
 pub mod workers;
 

@@ -5,10 +5,13 @@ use crate::bus::announce;
 use crate::grants::require;
 use crate::inbound::{self, Recorded, Utterance};
 use crate::outbound::{Notifier, Query, Reader};
+use crate::services::changes::{Changes, Watch, Watcher};
+use crate::services::people::People;
 use crate::workers::{Follower, INDEX, IndexWorker, TRANSCRIBE, TranscribeWorker};
+use beep_core::auth::Verified;
 use beep_core::bite::{BiteKey, Label};
 use beep_core::bus::Bus;
-use beep_core::clock::{Clock, Millis};
+use beep_core::clock::{Clock, Millis, System};
 use beep_core::event::Seq;
 use beep_core::id::{ConversationId, UserId};
 use beep_core::permission::{Action, Gate, Grant};
@@ -36,6 +39,7 @@ struct Inner {
     bus: Arc<dyn Bus>,
     gate: Arc<Gate>,
     notifier: Arc<Notifier>,
+    changes: Arc<Changes>,
     transcriber: Option<Arc<dyn Transcriber>>,
     max_body: usize,
     tasks: Mutex<JoinSet<()>>,
@@ -74,9 +78,21 @@ impl Beep {
             tasks.spawn(keep(bites.clone(), bus.clone(), Begin::Behind(TRANSCRIBE), transcribe));
         }
 
+        let changes = Arc::new(Changes::new(stores.directory.clone(), gate.clone()).await?);
+        tasks.spawn(changes.clone().run());
         tasks.spawn(watch_memberships(gate.clone()));
         let tasks = Mutex::new(tasks);
-        Ok(Self(Arc::new(Inner { stores, clock, bus, gate, notifier, transcriber, max_body, tasks })))
+        Ok(Self(Arc::new(Inner {
+            stores,
+            clock,
+            bus,
+            gate,
+            notifier,
+            changes,
+            transcriber,
+            max_body,
+            tasks,
+        })))
     }
 
     /// Who may do what.
@@ -140,9 +156,21 @@ impl Beep {
         Query { bites: &*stores.bites, search: &*stores.search, gate, transcribing: transcriber.is_some() }
     }
 
+    /// People, conversations, members and contacts.
+    pub fn people(&self) -> People<'_> {
+        let Inner { stores, gate, bus, changes, clock, .. } = &*self.0;
+        People { stores, gate, bus: &**bus, changes, clock: &**clock, entropy: &System }
+    }
+
     /// Everything that happens in what this user may hear, from behind `after` if given, else from now on.
     pub fn subscribe(&self, user: &UserId, only: Option<ConversationId>, after: Option<Seq>) -> Reader {
         self.0.notifier.connect(user, only, after)
+    }
+
+    /// What changes from now on of what the holder of this token may see. [`ErrorKind::NotFound`] for the members of a
+    /// conversation that they are not in.
+    pub async fn watch(&self, token: Arc<Verified>, watch: Watch) -> Result<Watcher> {
+        self.0.changes.connect(token, watch).await
     }
 
     /// Waits until everything recorded so far is transcribed (where transcription is on) and can be found.

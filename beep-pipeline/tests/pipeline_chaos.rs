@@ -101,7 +101,7 @@ impl Subscription for Listener {
         match self.wire.recv().await {
             Ok(_) if self.chaos.strikes(5) => Signal::Gap,
             Ok(_) if self.chaos.strikes(50) => Signal::Closed,
-            Ok(entry) => Signal::Entry(entry),
+            Ok(entry) => Signal::Grown(entry.seq),
             Err(broadcast::error::RecvError::Lagged(_)) => Signal::Gap,
             Err(broadcast::error::RecvError::Closed) => Signal::Closed,
         }

@@ -11,6 +11,8 @@ use beep_pipeline::samples::SAMPLES;
 use beep_pipeline::transcriber::vosk::{BUNDLED, SpeechHome, VoskOptions, VoskTranscriber, select};
 use beep_pipeline::{Beep, Utterance};
 use beep_storage::DataDir;
+use bytes::Bytes;
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::Arc;
 use support::figures::{Figures, median};
@@ -20,8 +22,8 @@ use support::running::installation::runtime;
 use support::running::{libvosk, required};
 use vosk::{DecodingState, Model, Recognizer};
 
-/// How often the clips are recognised in one turn: the pipeline's own work is measured against enough of Vosk's.
-const REPEATS: u64 = 3;
+/// How often the audio is recognised in one turn: the pipeline's own work is measured against enough of Vosk's.
+const REPEATS: usize = 3;
 
 fn main() -> ExitCode {
     let Some(library) = libvosk() else {
@@ -36,26 +38,43 @@ fn main() -> ExitCode {
     let transcriber = VoskTranscriber::open(&home, options).unwrap();
     let model = Model::new(select(&home, Some(BUNDLED)).unwrap().path.to_str().unwrap()).unwrap();
 
-    let (mut beep, mut bare) = (Vec::new(), Vec::new());
+    // As people push to talk, and as they leave a voice note: what a bite costs beside its sound weighs less in the second.
+    let clips: Vec<Bytes> = SAMPLES.iter().map(|sample| Bytes::from_static(sample.wav)).collect();
+    let note = joined(&clips);
+    let mut figures = Figures::default();
     runtime().block_on(async {
         let stores = beep_storage::open(&data.storage(), Arc::new(System)).await.unwrap();
         let pipeline = Beep::builder(stores).transcriber(Arc::new(transcriber)).start().await.unwrap();
-        for round in 0..=rounds() as u64 {
-            let through = costing(async || through(&pipeline, round).await).await;
-            let alone = costing(async || (0..REPEATS).for_each(|_| alone(&model))).await;
-            // The first one warms up.
-            if round > 0 {
-                beep.push(through);
-                bare.push(alone);
+        let next = Cell::new(1);
+        for (name, wavs) in [("2s", &clips), ("26s", &vec![note])] {
+            let wavs: Vec<&Bytes> = std::iter::repeat_n(wavs, REPEATS).flatten().collect();
+            let (mut beep, mut bare) = (Vec::new(), Vec::new());
+            for round in 0..=rounds() {
+                let through = costing(async || through(&pipeline, &wavs, &next).await).await;
+                let alone = costing(async || wavs.iter().for_each(|wav| alone(&model, wav))).await;
+                // The first one warms up.
+                if round > 0 {
+                    beep.push(through);
+                    bare.push(alone);
+                }
             }
+            let (beep, bare) = (median(&beep), median(&bare));
+            let detail = format!("beep={beep:.0}ms vosk={bare:.0}ms bites={}", wavs.len());
+            figures.at_most(&format!("vosk-cpu-{name}"), beep / bare, 1.05, &detail);
         }
         pipeline.shutdown().await;
     });
-    let (beep, bare) = (median(&beep), median(&bare));
-    let detail = format!("beep={beep:.0}ms vosk={bare:.0}ms clips={}", SAMPLES.len() as u64 * REPEATS);
-    let mut figures = Figures::default();
-    figures.at_most("vosk-cpu", beep / bare, 1.05, &detail);
     figures.finish()
+}
+
+/// All of them in one recording.
+fn joined(wavs: &[Bytes]) -> Bytes {
+    let mut all = wavs[0][..44].to_vec();
+    wavs.iter().for_each(|wav| all.extend_from_slice(&wav[44..]));
+    let sound = (all.len() - 44) as u32;
+    all[4..8].copy_from_slice(&(sound + 36).to_le_bytes());
+    all[40..44].copy_from_slice(&sound.to_le_bytes());
+    all.into()
 }
 
 /// Milliseconds of CPU of this process.
@@ -65,33 +84,28 @@ async fn costing(work: impl AsyncFnOnce()) -> f64 {
     cpu(std::process::id()).saturating_sub(before).as_secs_f64() * 1e3
 }
 
-async fn through(pipeline: &Beep, round: u64) {
+async fn through(pipeline: &Beep, wavs: &[&Bytes], next: &Cell<u64>) {
     let room: ConversationId = "c-speech".parse().unwrap();
     let grant = Gate::operator(&room, Gate::operator_identity().unwrap(), Action::Speak);
-    for n in 0..REPEATS * SAMPLES.len() as u64 {
-        let start = Start::At(1 + round * 1_000 + n);
-        let sample = SAMPLES[n as usize % SAMPLES.len()];
-        pipeline.record(&grant, Utterance::new(sample.wav, start)).await.unwrap();
+    for wav in wavs {
+        let start = Start::At(next.replace(next.get() + 1));
+        pipeline.record(&grant, Utterance::new((*wav).clone(), start)).await.unwrap();
     }
     pipeline.settle().await.unwrap();
 }
 
 /// What any program that calls Vosk has to do.
-fn alone(model: &Model) {
-    for sample in SAMPLES {
-        let samples: Vec<i16> =
-            sample.wav[44..].chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
-        let mut recognizer = Recognizer::new(model, 16_000.0).unwrap();
-        recognizer.set_words(true);
-        // A pause ends a part, and what follows the last pause may be nothing.
-        let mut said = Vec::new();
-        for chunk in samples.chunks(4_000) {
-            if recognizer.accept_waveform(chunk).unwrap() == DecodingState::Finalized {
-                said.push(recognizer.result().single().unwrap().text.to_owned());
-            }
+fn alone(model: &Model, wav: &Bytes) {
+    let samples: Vec<i16> = wav[44..].chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+    let mut recognizer = Recognizer::new(model, 16_000.0).unwrap();
+    recognizer.set_words(true);
+    // A pause ends a part, and what follows the last pause may be nothing.
+    let mut words = 0;
+    for chunk in samples.chunks(4_000) {
+        if recognizer.accept_waveform(chunk).unwrap() == DecodingState::Finalized {
+            words += recognizer.result().single().unwrap().result.len();
         }
-        said.push(recognizer.final_result().single().unwrap().text.to_owned());
-        said.retain(|part| !part.is_empty());
-        assert_eq!(said.join(" "), sample.text);
     }
+    words += recognizer.final_result().single().unwrap().result.len();
+    assert!(words > 0);
 }

@@ -1,12 +1,30 @@
 //! What every request handler reaches: the pipeline, who checks tokens, the limits.
 
 use crate::config::Http;
+use beep_core::auth::SmsSender;
 use beep_core::auth::{Authenticator, TokenIssuer};
 use beep_core::clock::Millis;
+use beep_core::clock::System;
 use beep_core::{Error, ErrorKind, Result};
 use beep_pipeline::Beep;
+use beep_pipeline::services::login::{Login, LoginOptions};
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+/// What a server may be given beyond what it needs.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Why nothing is transcribed, when nothing is.
+    pub transcription_off: Option<String>,
+    /// Who sends codes for signing in.
+    pub sms: Option<Arc<dyn SmsSender>>,
+    /// Limits and test numbers of signing in.
+    pub login: LoginOptions,
+    /// The gateways whose word on who asks, and from where, is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
 
 /// The server's state. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -17,8 +35,9 @@ struct Inner {
     beep: Beep,
     authenticator: Arc<dyn Authenticator>,
     issuer: Arc<dyn TokenIssuer>,
+    login: Login,
     http: Http,
-    /// Why nothing is transcribed, when nothing is.
+    trusted_proxies: Vec<IpNet>,
     transcription_off: Option<String>,
     /// Bytes of bodies that may be in memory at once.
     bodies: Semaphore,
@@ -32,15 +51,19 @@ impl App {
         beep: Beep,
         jwt: Arc<J>,
         http: Http,
-        transcription_off: Option<String>,
+        extras: Extras,
     ) -> Self {
+        let Extras { transcription_off, sms, login, trusted_proxies } = extras;
+        let login = Login::new(beep.clone(), jwt.clone(), sms, Arc::new(System), login);
         // Room for one body of the largest size at least: it would be refused for ever otherwise.
         let bodies = Semaphore::new(http.max_bodies.max(http.max_body).min(Semaphore::MAX_PERMITS));
         Self(Arc::new(Inner {
             beep,
             authenticator: jwt.clone(),
             issuer: jwt,
+            login,
             http,
+            trusted_proxies,
             transcription_off,
             bodies,
             closing: watch::Sender::new(false),
@@ -59,6 +82,17 @@ impl App {
     /// Who makes tokens here.
     pub fn issuer(&self) -> &dyn TokenIssuer {
         &*self.0.issuer
+    }
+
+    /// Signing in.
+    pub fn login(&self) -> &Login {
+        &self.0.login
+    }
+
+    /// Whether what this address says of who asks is believed.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     pub(crate) fn http(&self) -> &Http {

@@ -1,16 +1,23 @@
 //! From the configuration to a running app: stores, tokens, transcriber, pipeline.
 
-use crate::app::App;
+use crate::app::{App, Extras};
 use crate::config::{Config, Store};
-use beep_core::Result;
-use beep_core::auth::jwt::JwtConfig;
+use crate::cors;
+use crate::sms;
+use beep_core::auth::jwt::{Jwt, JwtConfig};
 use beep_core::clock::{Clock, Entropy, System};
 use beep_core::transcriber::Transcriber;
+use beep_core::{Error, ErrorKind, Result};
 use beep_pipeline::Beep;
 use beep_storage::{DataDir, StorageConfig};
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+/// How often the folder of keys is looked at.
+const KEYS_LOOKED_AT: Duration = Duration::from_secs(1);
 
 /// The installation that the configuration names.
 pub fn data_dir(config: &Config) -> DataDir {
@@ -28,7 +35,11 @@ pub async fn assemble(config: &Config) -> Result<App> {
         lifetime: Duration::from_secs(config.auth.token_hours.saturating_mul(3_600)),
         ..JwtConfig::default()
     };
+    cors::check(&config.http.cors_origins)?;
+    let trusted_proxies = networks(&config.auth.trusted_proxies)?;
+    let (sms, login) = (sms::sender(&config.login, clock.clone())?, sms::options(&config.login)?);
     let jwt = Arc::new(data.jwt(jwt, clock.clone(), entropy)?);
+    tokio::spawn(follow_keys(data.clone(), Arc::downgrade(&jwt)));
     let stores = beep_storage::open(&storage(config, &data), clock.clone()).await?;
     let mut builder = Beep::builder(stores).clock(clock).max_body(config.http.max_body);
     let transcription_off = match transcriber(config, &data) {
@@ -42,7 +53,57 @@ pub async fn assemble(config: &Config) -> Result<App> {
             Some(reason)
         }
     };
-    Ok(App::new(builder.start().await?, jwt, config.http.clone(), transcription_off))
+    let extras = Extras { transcription_off, sms, login, trusted_proxies };
+    Ok(App::new(builder.start().await?, jwt, config.http.clone(), extras))
+}
+
+/// Takes the keys over that come and go in the folder, as long as anybody needs them. What cannot be read changes
+/// nothing, and is tried again.
+async fn follow_keys(data: DataDir, jwt: Weak<Jwt>) {
+    let (mut known, mut trouble) = (None, String::new());
+    loop {
+        // First the files, then what is in them: what changes in between is seen at the next look.
+        let (data, held, seen) = (data.clone(), jwt.clone(), known.clone());
+        let look = move || -> Result<_> {
+            let files = data.key_files()?;
+            let Some(jwt) = held.upgrade().filter(|_| seen.as_ref() != Some(&files)) else {
+                return Ok(files);
+            };
+            let keys = data.stored_keys()?;
+            let signing = keys.first().map(|(_, key)| key.kid().to_owned());
+            jwt.replace_keys(keys.into_iter().map(|(_, key)| key).collect())?;
+            tracing::info!(?signing, "the keys of tokens were read");
+            Ok(files)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        match looked.unwrap_or_else(|e| Err(Error::internal("looking for keys", e))) {
+            Ok(files) => (known, trouble) = (Some(files), String::new()),
+            Err(e) if e.to_string() == trouble => {}
+            Err(e) => {
+                trouble = e.to_string();
+                tracing::warn!(error = %e, "new keys of tokens cannot be read; the old ones go on");
+            }
+        }
+        tokio::time::sleep(KEYS_LOOKED_AT).await;
+        if jwt.strong_count() == 0 {
+            return;
+        }
+    }
+}
+
+/// Addresses and networks with commas between.
+fn networks(text: &str) -> Result<Vec<IpNet>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let address = part.parse::<IpAddr>().map(IpNet::from);
+            address.or_else(|_| part.parse()).map_err(|_| {
+                let sentence =
+                    format!("auth.trusted_proxies: `{part}` is no address and no network like 10.0.0.0/8");
+                Error::new(ErrorKind::Invalid, sentence)
+            })
+        })
+        .collect()
 }
 
 /// The embedded stores, but for those that the configuration puts elsewhere.

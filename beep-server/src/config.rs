@@ -1,7 +1,9 @@
 //! The configuration: one struct; a file, then `BEEP_…` variables, then flags, each over the one before.
 
 use beep_core::{Error, ErrorKind, Result};
+use beep_pipeline::services::login::Limits;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 use toml::{Table, Value};
@@ -20,6 +22,8 @@ pub struct Config {
     pub http: Http,
     /// Tokens.
     pub auth: Auth,
+    /// Signing in by phone.
+    pub login: Login,
     /// Speech recognition.
     pub transcribe: Transcribe,
     /// The server's own log.
@@ -71,6 +75,9 @@ pub struct Http {
     pub write_timeout_s: u64,
     /// Seconds that requests under way get when the server stops.
     pub drain_timeout_s: u64,
+    /// The web pages that may read answers: exact origins with commas between (`https://app.example.com`); none unless
+    /// set.
+    pub cors_origins: String,
 }
 
 impl Default for Http {
@@ -83,6 +90,7 @@ impl Default for Http {
             body_timeout_s: 60,
             write_timeout_s: 10,
             drain_timeout_s: 10,
+            cors_origins: String::new(),
         }
     }
 }
@@ -115,11 +123,91 @@ pub struct Auth {
     pub audience: String,
     /// Hours that a token is good.
     pub token_hours: u64,
+    /// The gateways whose `X-User-Claim` and `X-Forwarded-For` are believed: addresses and networks with commas between
+    /// (`10.0.0.0/8, ::1`); nobody's unless set.
+    pub trusted_proxies: String,
 }
 
 impl Default for Auth {
     fn default() -> Self {
-        Self { issuer: "beep".into(), audience: "beep".into(), token_hours: 30 * 24 }
+        Self {
+            issuer: "beep".into(),
+            audience: "beep".into(),
+            token_hours: 30 * 24,
+            trusted_proxies: String::new(),
+        }
+    }
+}
+
+/// A text that `Debug` does not show.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "not set" } else { "set" })
+    }
+}
+
+/// Signing in by phone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Login {
+    /// Who sends codes: `twilio`, `webhook`, or `console`, which prints them and is for development, on the loopback
+    /// only; nobody unless set.
+    pub sms: String,
+    /// A second address and port for the login routes, at its root, as the original had (1837); none unless set.
+    pub listen: String,
+    /// The countries whose numbers get codes (`SG, DE`); all unless set.
+    pub countries: String,
+    /// Numbers with a fixed code that is never sent, for tests and app reviews, each until a day:
+    /// `+15550100001=123456@2027-01-31`, with commas between.
+    pub test_numbers: Secret,
+    /// Seconds between two codes to one number.
+    pub pause_s: u64,
+    /// Codes to one number in an hour.
+    pub max_per_number_hour: u64,
+    /// Codes to one number in a day.
+    pub max_per_number_day: u64,
+    /// Codes asked for from one address in an hour.
+    pub max_per_address_hour: u64,
+    /// Codes asked for from one network (/24, /48) in an hour.
+    pub max_per_network_hour: u64,
+    /// Where `webhook` posts `{"to","text"}`.
+    pub webhook_url: Secret,
+    /// What it signs them with.
+    pub webhook_secret: Secret,
+    /// The account of `twilio`.
+    pub twilio_sid: String,
+    /// Its token.
+    pub twilio_token: Secret,
+    /// The number or messaging service (`MG…`) that it sends from.
+    pub twilio_from: String,
+    /// Where its API is.
+    pub twilio_url: String,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            sms: String::new(),
+            listen: String::new(),
+            countries: String::new(),
+            test_numbers: Secret::default(),
+            pause_s: limits.pause.as_secs(),
+            max_per_number_hour: limits.number_hour,
+            max_per_number_day: limits.number_day,
+            max_per_address_hour: limits.address_hour,
+            max_per_network_hour: limits.network_hour,
+            webhook_url: Secret::default(),
+            webhook_secret: Secret::default(),
+            twilio_sid: String::new(),
+            twilio_token: Secret::default(),
+            twilio_from: String::new(),
+            twilio_url: "https://api.twilio.com".into(),
+        }
     }
 }
 

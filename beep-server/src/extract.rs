@@ -3,21 +3,26 @@
 use crate::app::App;
 use crate::respond::Problem;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, RawPathParams};
-use beep_core::auth::Verified;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use beep_core::auth::{Scope, Verified};
 use beep_core::bite::Label;
 use beep_core::clock::Millis;
-use beep_core::id::ConversationId;
+use beep_core::id::{ConversationId, DeviceId, Identity, UserId};
 use beep_core::permission::{Action, Grant};
 use beep_core::{Error, ErrorKind, Result};
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
+
+/// The header in which a gateway tells the services behind it who asks.
+pub(crate) const CLAIM: HeaderName = HeaderName::from_static("x-user-claim");
 
 /// Somebody with a valid token.
 pub(crate) struct Caller(pub(crate) Arc<Verified>);
@@ -26,12 +31,101 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        if let Some(verified) = claimed(app, parts)? {
+            app.beep().gate().admit(&verified).await?;
+            return Ok(Self(Arc::new(verified)));
+        }
         let query = if parts.method == Method::GET { parts.uri.query() } else { None };
-        Ok(Self(authenticate(app, &parts.headers, query)?))
+        Ok(Self(authenticate(app, &parts.headers, query).await?))
+    }
+}
+
+/// Who a gateway says is asking; none where no gateway that is trusted says so. A token wins.
+fn claimed(app: &App, parts: &Parts) -> Result<Option<Verified>> {
+    let Some(claim) = parts.headers.get(&CLAIM) else { return Ok(None) };
+    let peer = parts.extensions.get::<Peer>();
+    if parts.headers.contains_key(AUTHORIZATION) || !peer.is_some_and(|peer| app.trusts(peer.0)) {
+        return Ok(None);
+    }
+    #[derive(serde::Deserialize)]
+    struct Claim {
+        userid: UserId,
+        clientid: DeviceId,
+    }
+    let claim: Claim = serde_json::from_slice(claim.as_bytes()).map_err(|_| {
+        Error::new(
+            ErrorKind::Unauthenticated,
+            "the gateway's claim cannot be read: see `auth.trusted_proxies`",
+        )
+    })?;
+    Ok(Some(Verified {
+        identity: Identity { user: claim.userid, device: claim.clientid },
+        scope: Scope::User,
+        session: None,
+        token_id: String::new(),
+        // The gateway looks at the token; a stream lasts as long as a token would.
+        expires: app.now().saturating_add(app.issuer().lifetime().as_millis() as Millis),
+    }))
+}
+
+/// The other end of the connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Where the request comes from: the other end, or what gateways that are trusted say is behind them.
+pub(crate) struct Address(pub(crate) IpAddr);
+
+impl FromRequestParts<App> for Address {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let unknown =
+            || Error::new(ErrorKind::Internal, "a request came without the address of its connection");
+        let Peer(mut address) = *parts.extensions.get::<Peer>().ok_or_else(unknown)?;
+        // From the last hop to the first, as far as each is trusted to know the one before.
+        let hops = parts.headers.get_all("x-forwarded-for").iter().rev().filter_map(|v| v.to_str().ok());
+        for hop in hops.flat_map(|hops| hops.rsplit(',')) {
+            if !app.trusts(address) {
+                break;
+            }
+            let Ok(before) = hop.trim().parse() else { break };
+            address = before;
+        }
+        Ok(Self(address.to_canonical()))
+    }
+}
+
+/// The code and the nonce in a path.
+pub(crate) struct Proof {
+    pub(crate) code: String,
+    pub(crate) nonce: String,
+}
+
+impl FromRequestParts<App> for Proof {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let code = segment(parts, app, &["code"]).await?;
+        Ok(Self { code, nonce: segment(parts, app, &["nonce"]).await? })
+    }
+}
+
+/// The device that a path names.
+pub(crate) struct Device(pub(crate) DeviceId);
+
+impl FromRequestParts<App> for Device {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self(DeviceId::parse(&segment(parts, app, &["clientid"]).await?)?))
     }
 }
 
 impl Caller {
+    pub(crate) fn user(&self) -> &UserId {
+        &self.0.identity.user
+    }
+
     /// The proof that the caller may do this there.
     pub(crate) async fn may(
         &self,
@@ -44,7 +138,17 @@ impl Caller {
 }
 
 /// Who asks, by the header, else by the query. The header wins even when it is wrong.
-pub(crate) fn authenticate(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<Arc<Verified>> {
+pub(crate) async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Arc<Verified>> {
+    let verified = verify(app, headers, query)?;
+    app.beep().gate().admit(&verified).await?;
+    Ok(verified)
+}
+
+fn verify(app: &App, headers: &HeaderMap, query: Option<&str>) -> Result<Arc<Verified>> {
     let none =
         || Error::new(ErrorKind::Unauthenticated, "a valid token is needed: Authorization: Bearer <token>");
     let mut authorizations = headers.get_all(AUTHORIZATION).iter();
@@ -121,7 +225,9 @@ impl FromRequestParts<App> for Place {
         let (mut conversation, mut start, mut label) = (None, None, None);
         for (name, value) in &params {
             match name {
-                "key" => conversation = Some(ConversationId::parse(value)?),
+                "key" | "conversation" | "conversationid" => {
+                    conversation = Some(ConversationId::parse(value)?);
+                }
                 "start" => start = Some(number("start", value)?),
                 "label" => label = Some(Label::parse(value)?),
                 _ => {}
@@ -141,6 +247,66 @@ impl Place {
     pub(crate) fn label(&self) -> Result<Label> {
         self.label.ok_or_else(|| Error::new(ErrorKind::Internal, "this route has no label in its path"))
     }
+}
+
+/// The user that a path names.
+pub(crate) struct Whom(pub(crate) UserId);
+
+impl FromRequestParts<App> for Whom {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self(UserId::parse(&segment(parts, app, &["user", "userid"]).await?)?))
+    }
+}
+
+/// The user name in a path: any text may be one.
+pub(crate) struct Username(pub(crate) String);
+
+impl FromRequestParts<App> for Username {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self(segment(parts, app, &["username"]).await?))
+    }
+}
+
+/// The segment of the path that the route calls by one of these names, decoded.
+async fn segment(parts: &mut Parts, app: &App, names: &[&str]) -> Result<String> {
+    let malformed = |_| Error::new(ErrorKind::Malformed, "the path is not valid UTF-8");
+    let params = RawPathParams::from_request_parts(parts, app).await.map_err(malformed)?;
+    let found = params.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| value.to_owned());
+    found.ok_or_else(|| Error::new(ErrorKind::Internal, "this route has no such segment in its path"))
+}
+
+/// The most bytes of a JSON body.
+pub(crate) const MAX_JSON: usize = 64 * 1024;
+
+/// A JSON object as the body, whatever its media type is called. Fields that the route does not know are ignored;
+/// [`ErrorKind::Malformed`] when it is no JSON, no object, or a field has another type.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, payload) = request.into_parts();
+        let (bytes, _room) = body(app, &parts.headers, payload, MAX_JSON).await?;
+        Ok(Self(object(&bytes)?))
+    }
+}
+
+fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    // serde would also take the fields of an object from an array, by position.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Error::new(ErrorKind::Malformed, "the body must be a JSON object"));
+    }
+    serde_json::from_slice(bytes).map_err(|e| {
+        let (line, column) = (e.line(), e.column());
+        let why =
+            format!("the body is not the JSON that this route takes: see its line {line}, column {column}");
+        Error::new(ErrorKind::Malformed, why).with_source(e)
+    })
 }
 
 /// The whole body, within the size and time limits, and its room in memory, which others get when the second part is

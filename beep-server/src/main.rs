@@ -3,7 +3,7 @@
 use beep_core::{Error, ErrorKind, Result};
 use beep_server::assemble::{assemble, data_dir};
 use beep_server::config::Config;
-use beep_server::{demo, listen, serve};
+use beep_server::{demo, listen, listen_for_login, serve, serve_login};
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -86,19 +86,27 @@ fn not_text(what: &str) -> Error {
 
 async fn serve_until_signal(config: &Config) -> Result<()> {
     let (listener, address) = listen(config).await?;
+    let login = listen_for_login(config).await?;
     let app = assemble(config).await?;
     tracing::info!(data = %data_dir(config).path().display(), "listening on http://{address}");
     let no_signals = |e| Error::internal("listening for signals", e);
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    serve(listener, app.clone(), async {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving_login = async {
+        if let Some(listener) = login {
+            serve_login(listener, app.clone(), async { drop(stopped.await) }).await;
+        }
+    };
+    let serving = serve(listener, app.clone(), async {
+        let _stop = stop; // dropped at the end, which ends the other one
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: requests under way are finished first");
-    })
-    .await;
+    });
+    tokio::join!(serving, serving_login);
     app.beep().shutdown().await;
     Ok(())
 }

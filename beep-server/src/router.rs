@@ -1,9 +1,11 @@
 //! The one table of routes.
 
 use crate::app::App;
-use crate::routes::{auth, publish, server, store, subscribe, transcription};
+use crate::routes::{
+    auth, changes, core, login, permissions, publish, server, store, subscribe, transcription,
+};
 use axum::Router;
-use axum::routing::{MethodRouter, any, get, post, put};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 
 macro_rules! routes {
     ($($path:literal => [$($method:literal)*] $handler:expr,)*) => {
@@ -18,6 +20,34 @@ macro_rules! routes {
 
 routes! {
     "/auth" => ["GET" "POST" "PUT" "PATCH" "DELETE" "HEAD"] any(auth::check),
+    "/login/init" => ["POST"] post(login::init),
+    "/login/verify" => ["POST"] post(login::verify),
+    "/login/register" => ["POST"] post(login::register),
+    "/login/register/{code}/{nonce}" => ["POST"] post(login::register_by_path),
+    "/login/refresh" => ["POST"] post(login::refresh),
+    "/login/logout" => ["POST"] post(login::logout),
+    "/login/sessions" => ["GET"] get(login::sessions),
+    "/login/sessions/{clientid}" => ["DELETE"] delete(login::end_session),
+    "/core/user" => ["POST" "GET" "PATCH" "DELETE"]
+        post(core::create_user).get(core::find_user).patch(core::patch_user).delete(core::delete_user),
+    "/core/user/id/{user}" => ["GET"] get(core::user),
+    "/core/user/username/{username}" => ["GET"] get(core::user_by_username),
+    "/core/user/conversation" => ["POST" "GET"] post(core::create_conversation).get(core::conversations),
+    "/core/user/conversation/{conversation}" => ["GET" "PATCH" "DELETE"]
+        get(core::conversation).patch(core::patch_conversation).delete(core::delete_conversation),
+    "/core/user/conversation/{conversation}/pin" => ["POST" "DELETE"] post(core::pin).delete(core::unpin),
+    "/core/user/conversation/{conversation}/member" => ["POST" "GET"] post(core::put_member).get(core::members),
+    "/core/user/conversation/{conversation}/member/{user}" => ["DELETE"] delete(core::remove_member),
+    "/core/user/conversation/{conversation}/lastheard" => ["PUT" "GET"]
+        put(core::set_last_heard).get(core::last_heard),
+    "/core/user/subscribe" => ["GET"] get(changes::users),
+    "/core/user/subscribe/user" => ["GET"] get(changes::users),
+    "/core/user/subscribe/contact" => ["GET"] get(changes::contacts),
+    "/core/user/subscribe/conversation" => ["GET"] get(changes::conversations),
+    "/core/user/subscribe/conversation/{conversation}/member" => ["GET"] get(changes::members),
+    "/core/user/contact" => ["POST" "GET"] post(core::add_contact).get(core::contacts),
+    "/core/user/contact/{user}" => ["DELETE"] delete(core::remove_contact),
+    "/permissions/user/{userid}/conversation/{conversationid}" => ["GET"] get(permissions::check),
     "/publish/conversation/{key}" => ["POST"] post(publish::post),
     "/publish/conversation/{key}/start/{start}" => ["PUT"] put(publish::put),
     "/publish/conversation/{key}/start/{start}/user" => ["PUT"] put(publish::attach),
@@ -37,9 +67,19 @@ routes! {
 }
 
 pub(crate) fn router(app: App) -> Router {
-    let mut router = Router::new();
-    for (path, methods) in table() {
-        router = router.route(path, methods);
-    }
+    finished(
+        table().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods)),
+        app,
+    )
+}
+
+/// The login routes at the root.
+pub(crate) fn login_router(app: App) -> Router {
+    let login =
+        table().into_iter().filter_map(|(path, methods)| Some((path.strip_prefix("/login")?, methods)));
+    finished(login.fold(Router::new(), |router, (path, methods)| router.route(path, methods)), app)
+}
+
+fn finished(router: Router<App>, app: App) -> Router {
     router.fallback(server::no_route).method_not_allowed_fallback(server::no_method).with_state(app)
 }

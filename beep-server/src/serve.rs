@@ -3,8 +3,11 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::connection::Connection;
+use crate::cors;
+use crate::extract::Peer;
 use crate::failures::Cause;
-use crate::router::router;
+use crate::router::{login_router, router};
+use crate::sms;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -43,9 +46,25 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 
 /// Listens where the configuration says.
 pub async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr)> {
-    let wanted = &config.listen.0;
+    let listening = listen_at(&config.listen.0, "--listen").await?;
+    sms::check_listener(&config.login, listening.1)?;
+    Ok(listening)
+}
+
+/// Listens for the login routes alone, where the configuration says so.
+pub async fn listen_for_login(config: &Config) -> Result<Option<TcpListener>> {
+    let wanted = &config.login.listen;
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let (listener, address) = listen_at(wanted, "login.listen").await?;
+    sms::check_listener(&config.login, address)?;
+    Ok(Some(listener))
+}
+
+async fn listen_at(wanted: &str, setting: &str) -> Result<(TcpListener, SocketAddr)> {
     let taken = |e| {
-        let what = format!("cannot listen on {wanted}: choose another address with --listen");
+        let what = format!("cannot listen on {wanted}: choose another address with {setting}");
         Error::new(ErrorKind::Unavailable, what).with_source(e)
     };
     let mut tried = Err(std::io::ErrorKind::AddrNotAvailable.into());
@@ -73,15 +92,25 @@ fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Requests that were accepted are answered. Streams end, and their readers come back elsewhere or later.
 pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let router = router(app.clone());
+    serve_routes(listener, app, router, shutdown).await;
+}
+
+/// As [`serve`], with the login routes alone, at the root: the original had a port of its own for them.
+pub async fn serve_login(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+    let router = login_router(app.clone());
+    serve_routes(listener, app, router, shutdown).await;
+}
+
+async fn serve_routes(listener: TcpListener, app: App, router: Router, shutdown: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(app.http().max_connections.min(Semaphore::MAX_PERMITS)));
     // Dropped at the end, and what has not ended by then with it.
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, address)) => (stream, Peer(address.ip())),
                 Err(e) => {
                     // Out of file descriptors, most likely: existing connections must end first.
                     tracing::warn!(error = %e, "a connection could not be accepted");
@@ -100,8 +129,8 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
             tracing::debug!(error = %e, "a connection ended at once");
             continue;
         }
-        let router = router.clone();
-        let service = service_fn(move |request| handle(router.clone(), request));
+        let (router, own) = (router.clone(), app.clone());
+        let service = service_fn(move |request| handle(router.clone(), own.clone(), peer, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(app.http().header_timeout())
@@ -141,9 +170,18 @@ async fn refuse(mut connection: Connection) {
     tokio::time::timeout(Duration::from_secs(1), told).await.ok();
 }
 
-async fn handle(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+async fn handle(
+    mut router: Router,
+    app: App,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    request.extensions_mut().insert(peer);
     let id = request_id(request.headers().get(&REQUEST_ID));
-    let mut response = if request.method() == Method::OPTIONS {
+    let origins = &app.http().cors_origins;
+    let origin = cors::granted(origins, request.headers());
+    let before = request.method() == Method::OPTIONS;
+    let mut response = if before {
         options()
     } else {
         let Ok(response) = router.call(request.map(Body::new)).await;
@@ -152,6 +190,7 @@ async fn handle(mut router: Router, request: Request<Incoming>) -> Result<Respon
     if let Some(cause) = response.extensions().get::<Cause>() {
         cause.log(id.as_ref());
     }
+    cors::tell(origins, origin, before, response.headers_mut());
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -159,7 +198,7 @@ async fn handle(mut router: Router, request: Request<Incoming>) -> Result<Respon
 }
 
 fn options() -> Response {
-    let allow = [(http::header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")];
+    let allow = [(http::header::ALLOW, cors::METHODS)];
     (StatusCode::NO_CONTENT, allow).into_response()
 }
 

@@ -3,8 +3,10 @@
 use crate::app::App;
 use axum::body::Body;
 use axum::response::Response;
-use beep_core::clock::Millis;
+use beep_core::Result;
+use beep_core::auth::Verified;
 use beep_pipeline::outbound::{Delivery, Reader};
+use beep_pipeline::services::changes::Watcher;
 use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderValue;
@@ -12,14 +14,43 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// Something is written at least this often, so that neither end nor anything between takes the stream for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// Where the events of a stream come from.
+pub(crate) enum Source {
+    /// What is said, from the log: a reader comes back with the last id that it saw.
+    Bites(Reader),
+    /// What changes, from now on.
+    Changes(Watcher),
+}
+
+impl Source {
+    /// The id for a reader that is cut off before its first event.
+    fn position(&self) -> Option<u64> {
+        match self {
+            Self::Bites(reader) => reader.position(),
+            Self::Changes(_) => None,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<VecDeque<Delivery>>> {
+        match self {
+            Self::Bites(reader) => reader.next().await,
+            Self::Changes(watcher) => Ok(watcher.next().await),
+        }
+    }
+}
+
 struct Stream {
-    reader: Reader,
+    app: App,
+    source: Source,
+    /// Who reads: asked again for each event, as they may have signed out since.
+    token: Arc<Verified>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// When the token ends, and the stream with it.
     expires: Instant,
@@ -29,13 +60,14 @@ struct Stream {
     alarm: Pin<Box<Sleep>>,
 }
 
-/// The stream of a reader, until its token expires, it is cut off or the server stops.
-pub(crate) fn events(app: &App, reader: Reader, expires: Millis) -> Response {
-    let left = Duration::from_millis(expires.saturating_sub(app.now()));
+/// The stream of a source, until the reader's token expires or is revoked, it is cut off or the server stops.
+pub(crate) fn events(app: App, source: Source, token: Arc<Verified>) -> Response {
+    let left = Duration::from_millis(token.expires.saturating_sub(app.now()));
     // Far ends are cut to a year, which no connection reaches.
     let expires = Instant::now() + left.min(Duration::from_secs(365 * 24 * 3_600));
     let alarm = Box::pin(tokio::time::sleep_until(expires.min(Instant::now() + KEEP_ALIVE)));
-    let state = Stream { reader, closed: Box::pin(app.closed()), expires, written: None, alarm };
+    let closed = Box::pin(app.closed());
+    let state = Stream { app, source, token, closed, expires, written: None, alarm };
     let body = stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
         state.written = Some(Instant::now());
@@ -53,13 +85,17 @@ impl Stream {
         let Some(written) = self.written else {
             // Browsers call a stream open once its first bytes are there; and come back after two seconds.
             // The id lets a reader that is cut off before its first event come back without a gap.
-            let id = self.reader.position().map_or_else(String::new, |seq| format!("id: {seq}\n"));
+            let id = self.source.position().map_or_else(String::new, |seq| format!("id: {seq}\n"));
             return Some(format!("retry: 2000\n{id}\n").into());
         };
         loop {
             tokio::select! {
-                deliveries = self.reader.next() => return match deliveries {
-                    Ok(Some(deliveries)) => Some(encode(deliveries)),
+                // In this order: while events come, the other two cost nothing.
+                biased;
+                deliveries = self.source.next() => return match deliveries {
+                    Ok(Some(deliveries)) => {
+                        holds(&self.app, &self.token, self.expires).await.then(|| encode(deliveries))
+                    }
                     Ok(None) => None,
                     Err(e) => {
                         tracing::warn!(error = %e, "a stream of events ends; its reader will come back");
@@ -69,7 +105,7 @@ impl Stream {
                 () = &mut self.closed => return None,
                 () = &mut self.alarm => {
                     let (now, quiet) = (Instant::now(), written + KEEP_ALIVE);
-                    if now >= self.expires {
+                    if !holds(&self.app, &self.token, self.expires).await {
                         return None;
                     }
                     let next = if now < quiet { quiet } else { now + KEEP_ALIVE };
@@ -81,6 +117,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// Whether the token is still good. Asked for each event: events without a pause must not keep an old one alive.
+async fn holds(app: &App, token: &Verified, expires: Instant) -> bool {
+    Instant::now() < expires && app.beep().gate().admit(token).await.is_ok()
 }
 
 fn encode(mut deliveries: VecDeque<Delivery>) -> Bytes {

@@ -3,7 +3,9 @@
 
 mod common;
 
-use beep_core::store::Role;
+use beep_core::bite::Digest;
+use beep_core::id::Identity;
+use beep_core::store::{Role, Session};
 use common::{Server, wav};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -88,4 +90,88 @@ async fn the_cli_ingests_scans_gets_and_searches_through_a_real_server() {
         server.get(&alice, "/store/bite/c-hers/scan?from=0&to=9").await.json()["starts"],
         Value::Array(vec![])
     );
+}
+
+/// Everybody does for themselves what routes offer; what is another's, or an operator's, is refused in one sentence.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cli_manages_ones_own_account_through_a_real_server() {
+    let server = Server::echoing().await;
+    let (alice, bob) = (server.person("alice").await, server.person("bob").await);
+    let cli = cli();
+    let run = |who: &common::Person, args: &[&str]| {
+        let mut command = Command::new(&cli);
+        command.args(["--server", &format!("http://{}", server.address), "--json"]).args(args);
+        command.env("BEEP_TOKEN", &who.token).output().unwrap()
+    };
+    let good = |who: &common::Person, args: &[&str]| {
+        let done = run(who, args);
+        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        lines(&done.stdout)
+    };
+    let fails = |who: &common::Person, args: &[&str], code: i32| {
+        let done = run(who, args);
+        assert_eq!(done.status.code(), Some(code), "{args:?}: {done:?}");
+        lines(&done.stderr).pop().unwrap()
+    };
+    let (a, b) = (alice.id(), bob.id());
+
+    let set = good(&alice, &["user", "set", a, "--last", "Tan", "--username", "al"]);
+    assert_eq!((&set[0]["last_name"], &set[0]["first_name"]), (&"Tan".into(), &"alice".into()));
+    assert_eq!(good(&alice, &["user", "set", a, "--no-username"])[0]["username"], Value::Null);
+    assert_eq!(good(&alice, &["user", "show", a])[0]["last_name"], "Tan");
+
+    let added = good(&alice, &["contact", "add", a, &server.number(&bob).await]);
+    assert_eq!(added[0]["id"], b);
+    assert_eq!(good(&alice, &["contact", "list", a])[0]["id"], b);
+    good(&alice, &["contact", "remove", a, b]);
+    assert!(good(&alice, &["contact", "list", a]).is_empty());
+
+    let crew = good(&alice, &["conversation", "create", "--title", "Crew", "--member", b]);
+    let crew = crew[0]["id"].as_str().unwrap();
+    good(&alice, &["conversation", "add", crew, b, "--role", "admin"]);
+    let roles = good(&alice, &["conversation", "members", crew]);
+    assert!(roles.iter().any(|member| member["id"] == b && member["role"] == "admin"), "{roles:?}");
+    assert_eq!(good(&bob, &["conversation", "set", crew, "--title", "Night"])[0]["title"], "Night");
+    assert_eq!(good(&alice, &["conversation", "show", crew])[0]["title"], "Night");
+    assert_eq!(fails(&alice, &["conversation", "remove", crew, a], 1)["code"], "conflict");
+    server.put(&alice, crew, 1_000, wav("send help")).await.expect(201);
+    server.put(&bob, crew, 2_000, wav("send more help")).await.expect(201);
+    server.settle().await;
+
+    let session = Session {
+        identity: alice.identity.clone(),
+        id: "s-1".parse().unwrap(),
+        refresh: Digest::of(b"secret"),
+        created: 1,
+        refreshed: 1,
+        expires: u64::MAX >> 12,
+    };
+    let tablet = Identity { device: "tablet".parse().unwrap(), ..alice.identity.clone() };
+    server.stores.directory.put_session(Session { identity: tablet, ..session }).await.unwrap();
+    assert_eq!(good(&alice, &["session", "list", a])[0]["clientid"], "tablet");
+    good(&alice, &["session", "end", a, "tablet"]);
+    assert!(good(&alice, &["session", "list", a]).is_empty());
+    assert_eq!(fails(&alice, &["session", "end", a, "tablet"], 1)["code"], "not_found");
+
+    for args in [
+        &["user", "set", b, "--first", "X"][..],
+        &["user", "list"],
+        &["contact", "list", b],
+        &["session", "list", b],
+        &["export", a, "-o", "never.zip"],
+        &["erase", b, "--yes"],
+        &["erase", a],
+        &["conversation", "delete", crew],
+    ] {
+        assert_eq!(fails(&alice, args, 2)["code"], "usage", "{args:?}");
+    }
+    assert_eq!(good(&bob, &["user", "show", b])[0]["first_name"], "bob");
+
+    good(&alice, &["erase", a, "--yes"]);
+    fails(&alice, &["erase", a, "--yes"], 1);
+    let left: Vec<_> = good(&bob, &["scan", crew]).iter().map(|line| line["start"].clone()).collect();
+    assert_eq!(left, [2_000]);
+    assert_eq!(good(&bob, &["conversation", "members", crew])[0]["role"], "owner");
+    good(&bob, &["conversation", "delete", crew, "--yes"]);
+    assert!(good(&bob, &["conversation", "list"]).is_empty());
 }

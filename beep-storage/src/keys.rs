@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// A private key in PEM. Reads as text, but never shows itself.
 #[derive(Clone)]
@@ -39,36 +40,136 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// The private keys in `keys/` of this folder, by file name: every `*.pem`. When there is none, `create` makes the
-/// first one (its PEM), which is kept there as `0001.pem`. Blocks.
+/// The private keys in `keys/` of this folder, the signing one first: every `*.pem`, the highest number in front, and
+/// what has no number as its name at the end. When there is none, `create` makes the first one (its PEM), which is kept
+/// there as `0001.pem`. Blocks.
 ///
 /// * The folder gets mode 0700 and the file 0600; the file is on disk, whole, before this returns.
 /// * Of several processes that start at once, one makes the key and all answer it.
 /// * A key that others may read is refused ([`ErrorKind::Invalid`]), and so is one that is no text.
 pub fn load_or_create(dir: &Path, create: impl FnOnce() -> Result<String>) -> Result<Vec<PrivateKey>> {
-    let keys = dir.join("keys");
-    let doing = |what: &'static str| {
-        let keys = keys.clone();
-        move |e: io::Error| {
+    let folder = Folder::locked(dir)?;
+    let found = folder.load()?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    Ok(vec![folder.add(&found, create()?)?])
+}
+
+/// As [`load_or_create`], but creates none: empty where there is none. Blocks.
+pub fn load(dir: &Path) -> Result<Vec<PrivateKey>> {
+    Folder::locked(dir)?.load()
+}
+
+/// Keeps a further key under the next number, so that it signs from now on. `create` is given the one that signed so
+/// far, if any. Blocks; as safe as [`load_or_create`].
+pub fn rotate(dir: &Path, create: impl FnOnce(Option<&PrivateKey>) -> Result<String>) -> Result<PrivateKey> {
+    let folder = Folder::locked(dir)?;
+    let found = folder.load()?;
+    let pem = create(found.first())?;
+    folder.add(&found, pem)
+}
+
+/// Removes the numbered keys that were replaced more than `kept` before `now`; answers their files. Never the one that
+/// signs. Blocks.
+pub fn prune(dir: &Path, kept: Duration, now: SystemTime) -> Result<Vec<PathBuf>> {
+    let folder = Folder::locked(dir)?;
+    let found = folder.load()?;
+    let mut removed = Vec::new();
+    // The oldest first: the age of each is the file's that replaced it.
+    for pair in found.windows(2).rev() {
+        let [newer, older] = pair else { continue };
+        let made = fs::metadata(&newer.file)
+            .and_then(|m| m.modified())
+            .map_err(folder.failed("reading a key's age"))?;
+        // A file from the future is none that was made long ago.
+        let replaced = now.duration_since(made).unwrap_or_default();
+        if number(&older.file).is_some() && replaced > kept {
+            fs::remove_file(&older.file).map_err(folder.failed("removing a key"))?;
+            removed.push(older.file.clone());
+        }
+    }
+    sync(&folder.0).map_err(folder.failed("removing keys"))?;
+    Ok(removed)
+}
+
+/// The key files that are there and when each was written: differs when there is something to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFiles(Vec<(PathBuf, Option<SystemTime>)>);
+
+/// What is there now. Takes no lock: for looking often. Blocks.
+pub fn files(dir: &Path) -> Result<KeyFiles> {
+    let folder = Folder(dir.join("keys"));
+    let files = pems(&folder.0).map_err(folder.failed("looking for keys"))?;
+    // One that went away in this moment has no time.
+    let dated = files.into_iter().map(|file| {
+        let written = fs::metadata(&file).and_then(|m| m.modified()).ok();
+        (file, written)
+    });
+    Ok(KeyFiles(dated.collect()))
+}
+
+/// The folder of the keys.
+struct Folder(PathBuf);
+
+/// The folder, while no other process changes it.
+struct Locked {
+    folder: Folder,
+    /// Held until the work is done; the system lets go of it when this process ends, however it ends.
+    _lock: File,
+}
+
+impl Deref for Locked {
+    type Target = Folder;
+    fn deref(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+impl Folder {
+    fn locked(dir: &Path) -> Result<Locked> {
+        let folder = Self(dir.join("keys"));
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&folder.0).map_err(folder.failed("making the folder"))?;
+        let lock = private().create(true).open(folder.0.join(".lock"));
+        let lock = lock.map_err(folder.failed("making the lock file"))?;
+        lock.lock().map_err(folder.failed("waiting for the lock"))?;
+        Ok(Locked { folder, _lock: lock })
+    }
+
+    fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> Error + use<> {
+        let keys = self.0.clone();
+        move |e| {
             let sentence = format!("{what} in {} failed", keys.display());
             Error::new(ErrorKind::Unavailable, sentence).with_source(e).permanent()
         }
-    };
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&keys).map_err(doing("making the folder"))?;
-    // Held until the key is in place; the system lets go of it when this process ends, however it ends.
-    let lock = private().create(true).open(keys.join(".lock")).map_err(doing("making the lock file"))?;
-    lock.lock().map_err(doing("waiting for the lock"))?;
-    let found = load(&keys).map_err(doing("reading the keys"))?;
-    if !found.is_empty() {
-        return found.into_iter().map(checked).collect();
     }
-    let key = PrivateKey { file: keys.join("0001.pem"), pem: create()? };
-    store(&keys, &key).map_err(doing("writing the first key"))?;
-    Ok(vec![key])
+
+    /// The signing one first.
+    fn load(&self) -> Result<Vec<PrivateKey>> {
+        let mut files = pems(&self.0).map_err(self.failed("reading the keys"))?;
+        files.reverse();
+        let open =
+            |path: PathBuf| Ok((path.clone(), File::open(path).map_err(self.failed("reading the keys"))?));
+        files.into_iter().map(open).map(|opened| checked(opened?)).collect()
+    }
+
+    /// Under the number after the highest one.
+    fn add(&self, found: &[PrivateKey], pem: String) -> Result<PrivateKey> {
+        let next = found.first().and_then(|key| number(&key.file)).unwrap_or(0).saturating_add(1);
+        let key = PrivateKey { file: self.0.join(format!("{next:04}.pem")), pem };
+        store(&self.0, &key).map_err(self.failed("writing a key"))?;
+        Ok(key)
+    }
+}
+
+/// The number that is the file's name.
+fn number(file: &Path) -> Option<u64> {
+    let stem = file.file_stem()?.to_str()?;
+    stem.bytes().all(|b| b.is_ascii_digit()).then(|| stem.parse().ok()).flatten()
 }
 
 fn private() -> OpenOptions {
@@ -91,7 +192,11 @@ fn store(keys: &Path, key: &PrivateKey) -> io::Result<()> {
     file.write_all(key.pem.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, &key.file)?;
-    // The name is in the folder, and the folder in its own parent.
+    sync(keys)
+}
+
+/// The names are in the folder, and the folder in its own parent.
+fn sync(keys: &Path) -> io::Result<()> {
     for dir in [Some(keys), keys.parent()].into_iter().flatten() {
         #[cfg(unix)]
         File::open(dir)?.sync_all()?;
@@ -101,15 +206,16 @@ fn store(keys: &Path, key: &PrivateKey) -> io::Result<()> {
     Ok(())
 }
 
-fn load(keys: &Path) -> io::Result<Vec<(PathBuf, File)>> {
+/// The files of keys, those without a number first, then by number.
+fn pems(keys: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(keys)? {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "pem") {
-            files.push((path.clone(), File::open(path)?));
+            files.push(path);
         }
     }
-    files.sort_by(|a, b| a.0.cmp(&b.0));
+    files.sort_by_cached_key(|path| (number(path), path.clone()));
     Ok(files)
 }
 
@@ -184,6 +290,36 @@ mod tests {
             assert_eq!(refused.kind(), ErrorKind::Invalid, "{open:o}");
             assert!(refused.message().contains("chmod 600"), "{refused}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn the_highest_number_signs_and_old_keys_go_in_time() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let names = |keys: &[PrivateKey]| -> Vec<_> {
+            keys.iter().map(|key| key.file().file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        };
+        let load = || load_or_create(dir.path(), || Ok("1".into()));
+        load()?;
+        // What somebody put there under a name of their own.
+        private().create_new(true).open(dir.path().join("keys/own.pem")).unwrap();
+        let second = rotate(dir.path(), |signing| Ok(format!("after {}", signing.unwrap().pem())))?;
+        assert_eq!(second.pem(), "after 1");
+        fs::rename(second.file(), dir.path().join("keys/9999.pem")).unwrap();
+        let before = files(dir.path())?;
+        assert_eq!(before, files(dir.path())?);
+        // Not by letters: there it would come first.
+        rotate(dir.path(), |_| Ok("third".into()))?;
+        assert_ne!(before, files(dir.path())?);
+        assert_eq!(names(&load()?), ["10000.pem", "9999.pem", "0001.pem", "own.pem"]);
+
+        let (hour, now) =
+            (Duration::from_secs(3_600), fs::metadata(dir.path().join("keys/10000.pem")).unwrap());
+        let now = now.modified().unwrap();
+        assert!(prune(dir.path(), hour, now)?.is_empty());
+        assert!(prune(dir.path(), hour, now - 10 * hour)?.is_empty());
+        assert_eq!(prune(dir.path(), hour, now + 2 * hour)?.len(), 2);
+        assert_eq!(names(&load()?), ["10000.pem", "own.pem"]);
         Ok(())
     }
 }

@@ -83,9 +83,9 @@ async fn reopening_keeps_everything() {
     let own = people.memberships(&uid("a")).await.unwrap();
     assert_eq!((own[0].role, own[0].pinned, own[0].last_heard), (Role::Owner, true, 1 << 63));
     assert_eq!(people.contacts(&uid("a")).await.unwrap().len(), 1);
-    assert_eq!(people.changes(0, 10).await.unwrap().len(), 4);
+    assert_eq!(people.changes(0, 10).await.unwrap().len(), 5);
     people.create_user(person("b")).await.unwrap();
-    assert_eq!(people.last_change().await.unwrap(), 5, "positions go on where they stopped");
+    assert_eq!(people.last_change().await.unwrap(), 6, "positions go on where they stopped");
     assert_eq!(search(dir.path()).await.unwrap().search(asks("hello")).await.unwrap().hits.len(), 1);
 }
 
@@ -194,10 +194,11 @@ async fn no_conn_leak() {
         let patch = UserPatch { username: Some(Some("TAKEN".into())), ..UserPatch::default() };
         assert!(people.patch_user(&uid("a"), patch).await.is_err());
         // A caller who gives up half-way is as good as a failure.
-        let new = person("late");
+        let late = format!("late-{i}");
+        let new = person(&late);
         let given_up = tokio::time::timeout(Duration::from_micros(i), people.create_user(new)).await;
         if matches!(given_up, Ok(Ok(_))) {
-            people.delete_user(&uid("late")).await.unwrap();
+            people.delete_user(&uid(&late)).await.unwrap();
         }
     }
     assert_eq!(idle(&people).await, before, "idle connections (writing, reading)");

@@ -1,12 +1,18 @@
 //! The commands, one file each: its arguments and what it does.
 
 mod completions;
+mod confirm;
+mod contact;
 mod conversation;
+mod erase;
+mod export;
 mod get;
 mod ingest;
+mod key;
 mod recogniser;
 mod scan;
 mod search;
+mod session;
 mod speech;
 mod token;
 mod transcribe;
@@ -19,6 +25,7 @@ use crate::failure::{Failure, Outcome, Result};
 use crate::local::{self, Missing};
 use crate::output::Output;
 use crate::remote::Remote;
+use beep_core::id::UserId;
 use beep_core::store::Stores;
 use beep_storage::DataDir;
 
@@ -27,12 +34,25 @@ use beep_storage::DataDir;
 pub enum Command {
     /// Print a token for a user on a device
     Token(token::Args),
-    /// Make and show users
+    /// Make, show, change and erase users
     #[command(subcommand, arg_required_else_help = true)]
     User(user::Command),
-    /// Make and show conversations and their members
+    /// Make, show, change and end conversations, and their members
     #[command(subcommand, arg_required_else_help = true)]
     Conversation(conversation::Command),
+    /// Add, list and remove the contacts of a user
+    #[command(subcommand, arg_required_else_help = true)]
+    Contact(contact::Command),
+    /// List and end the sessions of a user
+    #[command(subcommand, arg_required_else_help = true)]
+    Session(session::Command),
+    /// Write everything that is kept about a user to a zip file or a folder
+    Export(export::Args),
+    /// Erase a user with everything that they recorded
+    Erase(erase::Args),
+    /// Show and replace the keys that sign tokens
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::Command),
     /// Store recordings in a conversation
     Ingest(ingest::Args),
     /// List the recordings of a conversation
@@ -94,6 +114,16 @@ impl Context {
             Where::Server { url, token } => Ok(Site::Remote(Remote::new(url, token.clone())?)),
         }
     }
+
+    /// Stores or server for what is this user's own: they are in the directory, or the token is theirs.
+    pub async fn open_for(&self, user: &UserId) -> Result<Site> {
+        let site = self.open(Missing::Refuse).await?;
+        match &site {
+            Site::Local(stores) => drop(local::user(stores, user).await?),
+            Site::Remote(remote) => remote.must_be(user).await?,
+        }
+        Ok(site)
+    }
 }
 
 /// Runs the command to its end.
@@ -102,6 +132,11 @@ pub async fn run(command: Command, context: Context) -> Result<Outcome> {
         Command::Token(args) => token::run(&args, &context).await,
         Command::User(command) => user::run(command, &context).await,
         Command::Conversation(command) => conversation::run(command, &context).await,
+        Command::Contact(command) => contact::run(command, &context).await,
+        Command::Session(command) => session::run(command, &context).await,
+        Command::Export(args) => export::run(&args, &context).await,
+        Command::Erase(args) => erase::run(&args, &context).await,
+        Command::Key(command) => key::run(command, &context).await,
         Command::Ingest(args) => ingest::run(args, &context).await,
         Command::Scan(args) => scan::run(&args, &context).await,
         Command::Get(args) => get::run(&args, &context).await,

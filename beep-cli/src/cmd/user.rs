@@ -1,18 +1,18 @@
-//! `user`: makes users and shows them.
+//! `user`: makes users, shows and changes them.
 
-use super::{Context, Site};
+use super::{Context, Site, erase};
 use crate::failure::{Failure, Outcome, Result};
 use crate::local::{self, Missing};
 use crate::output::{Output, clean};
-use crate::phone;
 use beep_core::ErrorKind;
 use beep_core::clock::System;
 use beep_core::id::UserId;
-use beep_core::store::{NewUser, User};
+use beep_core::store::{NewUser, UserPatch};
+use beep_pipeline::services::phone;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Make and show users.
+/// Make, show, change and erase users.
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make a user and print their id
@@ -28,6 +28,11 @@ pub enum Command {
         #[arg(value_name = "ID")]
         id: UserId,
     },
+    /// Change what is known about a user; what is not named stays
+    #[command(after_help = "Example:\n  beep-cli user set u-0123 --last Lim --bio 'On duty until six'")]
+    Set(Set),
+    /// Erase a user with everything that they recorded: the same as `erase`
+    Erase(erase::Args),
 }
 
 /// Somebody new.
@@ -47,6 +52,39 @@ pub struct Create {
     username: Option<String>,
 }
 
+/// What is to be different.
+#[derive(clap::Args)]
+pub struct Set {
+    /// The user; at a server, the token's own
+    #[arg(value_name = "ID")]
+    id: UserId,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = true)]
+struct Changes {
+    /// First name
+    #[arg(long, value_name = "F", value_parser = name)]
+    first: Option<String>,
+    /// Last name
+    #[arg(long, value_name = "L", value_parser = name)]
+    last: Option<String>,
+    /// A unique name
+    #[arg(long, value_name = "U", value_parser = name)]
+    username: Option<String>,
+    /// Give the unique name up
+    #[arg(long, conflicts_with = "username")]
+    no_username: bool,
+    /// A line about themselves; empty for none
+    #[arg(long, value_name = "TEXT")]
+    bio: Option<String>,
+    /// The stored name of their picture; empty for none
+    #[arg(long, value_name = "NAME")]
+    picture: Option<String>,
+}
+
 fn name(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() { Err("a name must not be empty".to_owned()) } else { Ok(text.to_owned()) }
@@ -58,6 +96,8 @@ pub async fn run(command: Command, context: &Context) -> Result<Outcome> {
         Command::Create(new) => create(new, context).await?,
         Command::List => list(context).await?,
         Command::Show { id } => show(&id, context).await?,
+        Command::Set(set) => change(set, context).await?,
+        Command::Erase(args) => return erase::run(&args, context).await,
     }
     Ok(Outcome::Done)
 }
@@ -102,18 +142,59 @@ async fn list(context: &Context) -> Result<()> {
         let page = stores.directory.users(after.as_ref(), 500).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id.clone());
+        let page: Vec<_> = page.iter().map(|user| json!(user)).collect();
         if context.out.json() {
-            context.out.lines(page.iter().map(|user| json!(user).to_string()))?;
+            context.out.lines(page.iter().map(Value::to_string))?;
         } else {
-            context.out.table(&page.into_iter().map(row).collect::<Vec<_>>())?;
+            context.out.table(&page.iter().map(row).collect::<Vec<_>>())?;
         }
     }
 }
 
-fn row(user: User) -> [String; 4] {
-    let full = format!("{} {}", user.first_name, user.last_name);
-    let username = user.username.map(|name| format!("@{name}"));
-    [user.id.to_string(), user.phone_number, full.trim().to_owned(), username.unwrap_or_default()]
+/// A user in a table, from a data directory or a server.
+pub fn row(user: &Value) -> [String; 4] {
+    let text = |key: &str| user[key].as_str().unwrap_or_default();
+    let full = format!("{} {}", text("first_name"), text("last_name"));
+    let username = user["username"].as_str().map(|name| format!("@{name}"));
+    let phone = phone::international(text("phone_number"));
+    [text("id").to_owned(), phone, full.trim().to_owned(), username.unwrap_or_default()]
+}
+
+async fn change(set: Set, context: &Context) -> Result<()> {
+    let Set { id, changes } = set;
+    let username = if changes.no_username { Some(None) } else { changes.username.map(Some) };
+    let patch = UserPatch {
+        username,
+        bio: changes.bio,
+        profile_pic: changes.picture,
+        first_name: changes.first,
+        last_name: changes.last,
+    };
+    let user = match context.open_for(&id).await? {
+        Site::Local(stores) => {
+            local::people(&stores, async |people| people.patch_user(&id, patch).await).await?;
+            json!(local::user(&stores, &id).await?)
+        }
+        Site::Remote(remote) => {
+            let mut body = json!({});
+            let fields = [
+                ("bio", patch.bio),
+                ("profile_pic", patch.profile_pic),
+                ("first_name", patch.first_name),
+                ("last_name", patch.last_name),
+            ];
+            for (name, text) in fields {
+                if let Some(text) = text {
+                    body[name] = text.into();
+                }
+            }
+            if let Some(username) = patch.username {
+                body["username"] = username.into();
+            }
+            remote.request(Method::PATCH, &["core", "user"]).json(body).fetch().await?
+        }
+    };
+    if context.out.json() { context.out.object(&user) } else { Ok(()) }
 }
 
 async fn show(id: &UserId, context: &Context) -> Result<()> {
@@ -132,10 +213,12 @@ fn fields(user: &Value, out: &Output) -> Result<()> {
         ("last", "last_name"),
         ("username", "username"),
         ("bio", "bio"),
+        ("picture", "profile_pic"),
     ];
     let known = names.iter().filter_map(|(name, key)| {
         let value = user[*key].as_str().filter(|v| !v.is_empty())?;
-        Some(format!("{name:<9} {}", clean(value)))
+        let value = if *key == "phone_number" { phone::international(value) } else { value.to_owned() };
+        Some(format!("{name:<9} {}", clean(&value)))
     });
     out.lines(known)
 }

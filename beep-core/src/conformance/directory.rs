@@ -1,4 +1,4 @@
-//! The guarantees of a [`Directory`] about users, conversations and changes; members stand beside.
+//! The guarantees of a [`Directory`] about users, conversations and changes; members and sessions stand beside.
 
 #![allow(clippy::unwrap_used)] // a check that panics tells the guarantee that is broken
 
@@ -30,7 +30,8 @@ macro_rules! directory_suite {
             conversations_are_paged_in_id_order
             deleting_a_user_ends_memberships_and_contacts
             deleting_a_conversation_ends_its_memberships
-            what_was_deleted_can_be_taken_again
+            what_was_deleted_leaves_nothing_to_who_comes_next
+            the_id_of_a_deleted_user_stays_deleted
             every_effective_change_is_in_changes
             changes_are_paged_in_commit_order
             of_many_claims_exactly_one_wins
@@ -46,6 +47,21 @@ macro_rules! directory_suite {
             a_pin_belongs_to_one_member
             last_heard_never_moves_back
             contacts_are_one_sided_and_in_id_order
+        }
+        $crate::conformance_tests! { $fresh => directory_sessions:
+            sessions_come_in_device_order
+            a_new_session_replaces_the_one_of_the_device
+            a_taken_session_id_is_a_conflict_and_changes_nothing
+            a_session_of_an_unknown_user_is_not_found
+            the_good_token_renews
+            of_many_renewals_exactly_one_wins
+            a_used_token_ends_the_session
+            what_is_over_is_unknown
+            a_session_ends_once
+            deleting_a_user_ends_their_sessions
+            a_deleted_user_stands_as_deleted
+            an_unknown_standing_is_the_default
+            every_begun_or_ended_session_is_in_changes
         }
     };
 }
@@ -95,7 +111,7 @@ pub(super) async fn changed(store: &Store, after: u64) -> Vec<String> {
     all
 }
 
-fn debug(changes: &[Change]) -> Vec<String> {
+pub(super) fn debug(changes: &[Change]) -> Vec<String> {
     let mut all: Vec<String> = changes.iter().map(|c| format!("{c:?}")).collect();
     all.sort();
     all
@@ -280,20 +296,37 @@ pub async fn deleting_a_conversation_ends_its_memberships(store: Store) {
     assert!(store.memberships(&uid("b")).await.unwrap().is_empty());
 }
 
-/// Id, number and name of somebody who went are free, and nothing of the old one comes back with them.
-pub async fn what_was_deleted_can_be_taken_again(store: Store) {
+/// Number and name of somebody who went are free, and so is the id of a conversation; nothing of the old one comes back
+/// with them.
+pub async fn what_was_deleted_leaves_nothing_to_who_comes_next(store: Store) {
     add(&store, &["o"]).await;
     store.create_user(named("a", "ada")).await.unwrap();
     converse(&store, "c", "o").await;
     store.put_member(&cid("c"), &uid("a"), Role::Member).await.unwrap();
     store.put_contact(&uid("o"), &uid("a")).await.unwrap();
     store.delete_user(&uid("a")).await.unwrap();
-    store.create_user(named("a", "ada")).await.unwrap();
-    assert_eq!(store.role(&cid("c"), &uid("a")).await.unwrap(), None);
+    let heir = NewUser { phone_number: "+a".into(), ..named("b", "ada") };
+    store.create_user(heir).await.unwrap();
+    assert_eq!(store.user_by_phone("+a").await.unwrap().map(|u| u.id), Some(uid("b")));
+    assert_eq!(store.user_by_username("ada").await.unwrap().map(|u| u.id), Some(uid("b")));
+    assert_eq!(store.role(&cid("c"), &uid("b")).await.unwrap(), None);
     assert!(store.contacts(&uid("o")).await.unwrap().is_empty());
     store.delete_conversation(&cid("c")).await.unwrap();
-    converse(&store, "c", "a").await;
-    assert_eq!(store.members(&cid("c")).await.unwrap(), [Member { user: uid("a"), role: Role::Owner }]);
+    converse(&store, "c", "b").await;
+    assert_eq!(store.members(&cid("c")).await.unwrap(), [Member { user: uid("b"), role: Role::Owner }]);
+}
+
+/// Nobody becomes a deleted user by their id, whatever number and name they bring.
+pub async fn the_id_of_a_deleted_user_stays_deleted(store: Store) {
+    add(&store, &["a", "b"]).await;
+    store.delete_user(&uid("a")).await.unwrap();
+    let before = store.last_change().await.unwrap();
+    for new in [new_user("a"), NewUser { phone_number: "+1".into(), ..named("a", "new") }] {
+        assert_eq!(kind(store.create_user(new).await), ErrorKind::Conflict);
+    }
+    assert_eq!(store.user(&uid("a")).await.unwrap(), None);
+    assert_eq!(store.user_by_phone("+1").await.unwrap(), None);
+    assert_eq!(store.last_change().await.unwrap(), before);
 }
 
 /// Each call that changes something leaves exactly its changes, at once.
@@ -315,6 +348,7 @@ pub async fn every_effective_change_is_in_changes(store: Store) {
     tells!(store.create_conversation(new), made[0].clone(), made[1].clone());
     tells!(store.put_member(&c, &b, Role::Listener), Change::Member(c.clone(), b.clone()));
     tells!(store.put_member(&c, &b, Role::Admin), Change::Member(c.clone(), b.clone()));
+    tells!(store.set_pinned(&c, &b, true), Change::Member(c.clone(), b.clone()));
     tells!(store.remove_member(&c, &b), Change::Member(c.clone(), b.clone()));
     tells!(store.put_contact(&a, &b), Change::Contact(a.clone(), b.clone()));
     tells!(store.remove_contact(&a, &b), Change::Contact(a.clone(), b.clone()));

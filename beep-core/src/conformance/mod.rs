@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod directory;
 pub mod directory_members;
 pub mod directory_model;
+pub mod directory_sessions;
 pub mod ephemeral;
 pub mod log;
 pub mod model;

@@ -1,11 +1,13 @@
 //! The one gate: asks the directory, remembers the answer until it changes, and mints the proof of permission.
 
+use super::memo::Memo;
+use crate::auth::Verified;
 use crate::event::Seq;
 use crate::id::{ConversationId, DeviceId, Identity, UserId};
-use crate::store::{Change, Directory, Role};
+use crate::store::{Change, Directory, Role, Standing};
 use crate::{Error, ErrorKind, Result};
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -64,21 +66,22 @@ impl Grant {
 }
 
 const SHARDS: usize = 16;
-/// Answers kept per shard; a full shard is emptied, which costs a directory read per user and never a wrong answer.
-const PER_SHARD: usize = 16_384;
+/// Audiences kept per shard; a full shard is emptied, which costs a directory read each and never a wrong answer.
+const AUDIENCES: usize = 16_384;
 
 type Audience = Arc<[UserId]>;
 
 #[derive(Debug, Default)]
 struct Shard {
-    roles: HashMap<(ConversationId, UserId), Option<Role>>,
+    roles: Memo<ConversationId, UserId, Option<Role>>,
     audiences: HashMap<ConversationId, Audience>,
+    standings: Memo<UserId, DeviceId, Standing>,
 }
 
 /// Decides from the directory. Any error on the way means denied.
 ///
-/// * An answer is remembered until [`Gate::follow`] sees a change of that membership; the pipeline calls it many
-///   times a second, so somebody removed by any process is out within 100 ms.
+/// * An answer is remembered until [`Gate::follow`] sees a change of that membership or session; the pipeline calls it
+///   many times a second, so somebody removed or signed out by any process is out within 100 ms.
 /// * When the changes cannot be read, everything remembered is forgotten.
 #[derive(Debug)]
 pub struct Gate {
@@ -100,6 +103,30 @@ impl Gate {
             generation: AtomicU64::new(0),
             seen: AtomicU64::new(0),
         }
+    }
+
+    /// Whether whoever this token was issued to may still come with it: nobody deleted them, and the session that it
+    /// belongs to, if any, goes on. [`ErrorKind::Unauthenticated`] otherwise, in the words of any other bad token.
+    pub async fn admit(&self, token: &Verified) -> Result<()> {
+        let Identity { user, device } = &token.identity;
+        let remembered = self.shard(user).standings.get(user, device).map(|standing| holds(token, standing));
+        let holds = match remembered {
+            Some(holds) => holds,
+            None => {
+                let generation = self.generation.load(Ordering::SeqCst);
+                let standing = self.directory.standing(&token.identity).await.map_err(unknown)?;
+                let holds = holds(token, &standing);
+                let mut shard = self.shard(user);
+                if self.generation.load(Ordering::SeqCst) == generation {
+                    shard.standings.keep(user, device.clone(), standing);
+                }
+                holds
+            }
+        };
+        if holds {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unauthenticated, "this token is not valid: sign in again"))
     }
 
     /// The proof that this user may do this there; [`ErrorKind::Denied`] otherwise, also for unknown conversations.
@@ -132,18 +159,14 @@ impl Gate {
 
     /// The role of this user there.
     pub async fn role(&self, conversation: &ConversationId, user: &UserId) -> Result<Option<Role>> {
-        let key = (conversation.clone(), user.clone());
-        if let Some(role) = self.shard(conversation).roles.get(&key) {
+        if let Some(role) = self.shard(conversation).roles.get(conversation, user) {
             return Ok(*role);
         }
         let generation = self.generation.load(Ordering::SeqCst);
         let role = self.directory.role(conversation, user).await.map_err(unknown)?;
         let mut shard = self.shard(conversation);
         if self.generation.load(Ordering::SeqCst) == generation {
-            if shard.roles.len() >= PER_SHARD {
-                shard.roles.clear();
-            }
-            shard.roles.insert(key, role);
+            shard.roles.keep(conversation, user.clone(), role);
         }
         Ok(role)
     }
@@ -158,7 +181,7 @@ impl Gate {
         let audience: Audience = members.into_iter().map(|m| m.user).collect();
         let mut shard = self.shard(conversation);
         if self.generation.load(Ordering::SeqCst) == generation {
-            if shard.audiences.len() >= PER_SHARD {
+            if shard.audiences.len() >= AUDIENCES {
                 shard.audiences.clear();
             }
             shard.audiences.insert(conversation.clone(), audience.clone());
@@ -209,15 +232,17 @@ impl Gate {
         match change {
             Change::Member(conversation, user) => {
                 let mut shard = self.shard(conversation);
-                shard.roles.remove(&(conversation.clone(), user.clone()));
+                shard.roles.forget(conversation, user);
                 shard.audiences.remove(conversation);
             }
             Change::Conversation(conversation) => {
                 let mut shard = self.shard(conversation);
-                shard.roles.retain(|(c, _), _| c != conversation);
+                shard.roles.forget_all(conversation);
                 shard.audiences.remove(conversation);
             }
-            _ => {}
+            Change::Session(user, device) => self.shard(user).standings.forget(user, device),
+            Change::User(user) => self.shard(user).standings.forget_all(user),
+            Change::Contact(..) => {}
         }
     }
 
@@ -228,9 +253,13 @@ impl Gate {
         }
     }
 
-    fn shard(&self, conversation: &ConversationId) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[self.hasher.hash_one(conversation) as usize % SHARDS])
+    fn shard(&self, of: &impl Hash) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.hasher.hash_one(of) as usize % SHARDS])
     }
+}
+
+fn holds(token: &Verified, standing: &Standing) -> bool {
+    !standing.deleted && (token.session.is_none() || token.session == standing.session)
 }
 
 /// A panic while a shard was locked leaves a consistent map behind: every change to one is a single call.

@@ -110,7 +110,9 @@ pub trait BiteStore: Send + Sync + std::fmt::Debug {
     /// [`crate::ErrorKind::Conflict`].
     async fn put(&self, bite: NewBite) -> Result<Put>;
 
-    /// The record at this key.
+    /// The record at this key. Bytes that are no longer those that were stored are never returned, but
+    /// [`crate::ErrorKind::Corrupt`]; whether they match the digest that came with them is a question for
+    /// [`BiteStore::verify`].
     async fn get(&self, key: &BiteKey) -> Result<Option<Bite>>;
 
     /// What is known about the record at this key, without reading its bytes.

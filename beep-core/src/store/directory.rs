@@ -1,14 +1,16 @@
 //! Who there is, what they share and who may hear what.
 
-use super::Capability;
+use super::{Capability, Renewal, Session, Standing};
+use crate::bite::Digest;
 use crate::clock::Millis;
-use crate::id::{ConversationId, UserId};
+use crate::id::{ConversationId, DeviceId, Identity, SessionId, UserId};
 use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// A person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A person. `Debug` shows the id only: names and numbers are nobody's business in a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The id.
     pub id: UserId,
@@ -26,8 +28,14 @@ pub struct User {
     pub phone_number: String,
 }
 
-/// A person to be added.
-#[derive(Clone, Debug)]
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A person to be added. `Debug` shows the id only.
+#[derive(Clone)]
 pub struct NewUser {
     /// The id.
     pub id: UserId,
@@ -39,6 +47,12 @@ pub struct NewUser {
     pub last_name: String,
     /// Phone number in E.164, unique.
     pub phone_number: String,
+}
+
+impl fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// Changes to a person: only what is `Some` changes.
@@ -155,10 +169,12 @@ pub enum Change {
     User(UserId),
     /// A conversation was added, changed or deleted.
     Conversation(ConversationId),
-    /// A member was added, got another role or went.
+    /// A member was added, got another role, pinned or unpinned the conversation, or went.
     Member(ConversationId, UserId),
     /// The second became or ceased to be a contact of the first.
     Contact(UserId, UserId),
+    /// A session of this user on this device began or ended.
+    Session(UserId, DeviceId),
 }
 
 /// A change with its place.
@@ -170,13 +186,14 @@ pub struct ChangeEntry {
     pub change: Change,
 }
 
-/// Users, conversations, members, contacts, pins and how far each has listened.
+/// Users, conversations, members, contacts, pins, how far each has listened, and the devices they signed in on.
 ///
 /// * Every call is one transaction: all of it or nothing.
 /// * A taken phone number or user name is [`crate::ErrorKind::Conflict`] and changes nothing.
 /// * What refers to an unknown user or conversation is [`crate::ErrorKind::NotFound`].
 /// * Doing a thing twice (adding a member or contact, pinning) succeeds and changes nothing.
-/// * Deleting a user ends their memberships and contacts; deleting a conversation ends its memberships.
+/// * Deleting a user ends their memberships, contacts and sessions; deleting a conversation ends its memberships.
+/// * The id of a deleted user stays deleted: creating a user with it is a conflict. Number and name are free again.
 /// * Every effective change is in `changes`, in the same transaction, whichever process made it.
 #[async_trait]
 pub trait Directory: Send + Sync + std::fmt::Debug {
@@ -233,6 +250,25 @@ pub trait Directory: Send + Sync + std::fmt::Debug {
     async fn remove_contact(&self, owner: &UserId, contact: &UserId) -> Result<bool>;
     /// The contacts of this user, in id order.
     async fn contacts(&self, owner: &UserId) -> Result<Vec<User>>;
+
+    /// Begins a session. One that the device had before is over.
+    async fn put_session(&self, session: Session) -> Result<()>;
+    /// Gives the session the refresh token `new` and the end date `expires` if `old` is the good one and `now` lies before
+    /// its end: of several that come with the same one, exactly one is renewed. With another `old` the session is ended.
+    async fn renew_session(
+        &self,
+        session: &SessionId,
+        old: &Digest,
+        new: &Digest,
+        now: Millis,
+        expires: Millis,
+    ) -> Result<Renewal>;
+    /// The sessions of this user, in device order.
+    async fn sessions(&self, user: &UserId) -> Result<Vec<Session>>;
+    /// Ends the session of this device; whether there was one.
+    async fn end_session(&self, identity: &Identity) -> Result<bool>;
+    /// What a token of this user on this device has to be compared with.
+    async fn standing(&self, identity: &Identity) -> Result<Standing>;
 
     /// The changes behind `after`, ascending, at most `limit`. [`crate::ErrorKind::Invalid`] when some of them are no
     /// longer kept: whoever follows forgets what it knows and begins at the newest.

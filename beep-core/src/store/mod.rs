@@ -5,6 +5,7 @@ mod blobs;
 mod directory;
 mod ephemeral;
 mod search;
+mod session;
 
 pub use bites::{BiteStore, BiteStoreExt, CorruptRecord, NewBite, Parked, Put, Start, VerifyPage};
 pub use blobs::{Blob, BlobStore, NewBlob};
@@ -14,6 +15,7 @@ pub use directory::{
 };
 pub use ephemeral::Ephemeral;
 pub use search::{SearchCursor, SearchDocument, SearchHit, SearchIndex, SearchPage, SearchQuery};
+pub use session::{Renewal, Session, Standing};
 
 use std::sync::Arc;
 

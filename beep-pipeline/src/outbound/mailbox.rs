@@ -25,7 +25,7 @@ pub enum Delivery {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Arc<Notice>>,
+    queue: VecDeque<Delivery>,
     bytes: usize,
     oldest: Option<Instant>,
     closed: bool,
@@ -60,7 +60,7 @@ impl Mailbox {
             return false;
         }
         state.oldest.get_or_insert_with(Instant::now);
-        state.queue.push_back(notice.clone());
+        state.queue.push_back(Delivery::Notice(notice.clone()));
         drop(state);
         self.filled.notify_one();
         true
@@ -87,7 +87,7 @@ impl Mailbox {
     }
 
     /// Everything that waits; none when the reader was cut off. Waits until there is something.
-    pub(crate) async fn drain(&self) -> Option<VecDeque<Arc<Notice>>> {
+    pub(crate) async fn drain(&self) -> Option<VecDeque<Delivery>> {
         loop {
             {
                 let mut state = self.lock();

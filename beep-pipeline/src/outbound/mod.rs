@@ -4,6 +4,7 @@ mod mailbox;
 mod notify;
 mod query;
 
+pub(crate) use mailbox::Mailbox;
 pub use mailbox::{Delivery, MAX_QUEUED_BYTES, STALL};
 pub(crate) use notify::Notifier;
 pub use notify::{MAX_REPLAY, Notice, Reader};

@@ -229,10 +229,10 @@ impl Reader {
             }
         }
         loop {
-            let Some(mut notices) = self.mailbox.drain().await else { return Ok(None) };
-            notices.retain(|notice| notice.seq > self.seen);
-            if !notices.is_empty() {
-                return Ok(Some(notices.into_iter().map(Delivery::Notice).collect()));
+            let Some(mut deliveries) = self.mailbox.drain().await else { return Ok(None) };
+            deliveries.retain(|delivery| !matches!(delivery, Delivery::Notice(n) if n.seq <= self.seen));
+            if !deliveries.is_empty() {
+                return Ok(Some(deliveries));
             }
         }
     }

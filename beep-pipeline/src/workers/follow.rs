@@ -54,8 +54,8 @@ impl Follower {
             loop {
                 match self.bell.next().await {
                     // What was already handed out rings late: not news.
-                    Signal::Entry(entry) if entry.seq <= self.position => {}
-                    Signal::Entry(_) | Signal::Gap => return,
+                    Signal::Grown(seq) if seq <= self.position => {}
+                    Signal::Grown(_) | Signal::Gap => return,
                     Signal::Closed => std::future::pending().await,
                 }
             }

@@ -1,11 +1,12 @@
 //! A directory that can be away.
 
 use async_trait::async_trait;
+use beep_core::bite::Digest;
 use beep_core::clock::Millis;
-use beep_core::id::{ConversationId, UserId};
+use beep_core::id::{ConversationId, Identity, SessionId, UserId};
 use beep_core::store::{
     Capability, ChangeEntry, Conversation, ConversationPatch, Directory, Member, Membership, NewConversation,
-    NewUser, Role, User, UserPatch,
+    NewUser, Renewal, Role, Session, Standing, User, UserPatch,
 };
 use beep_core::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -132,6 +133,33 @@ impl Directory for Moody {
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<User>> {
         self.there()?.contacts(owner).await
+    }
+
+    async fn put_session(&self, session: Session) -> Result<()> {
+        self.there()?.put_session(session).await
+    }
+
+    async fn renew_session(
+        &self,
+        session: &SessionId,
+        old: &Digest,
+        new: &Digest,
+        now: Millis,
+        expires: Millis,
+    ) -> Result<Renewal> {
+        self.there()?.renew_session(session, old, new, now, expires).await
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<Session>> {
+        self.there()?.sessions(user).await
+    }
+
+    async fn end_session(&self, identity: &Identity) -> Result<bool> {
+        self.there()?.end_session(identity).await
+    }
+
+    async fn standing(&self, identity: &Identity) -> Result<Standing> {
+        self.there()?.standing(identity).await
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<ChangeEntry>> {

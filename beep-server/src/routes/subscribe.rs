@@ -29,5 +29,5 @@ pub(crate) async fn events(
         caller.may(&app, conversation, Action::Listen).await?;
     }
     let reader = app.beep().subscribe(&caller.0.identity.user, only, after);
-    Ok(sse::events(&app, reader, caller.0.expires))
+    Ok(sse::events(app, sse::Source::Bites(reader), caller.0))
 }

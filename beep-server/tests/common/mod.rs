@@ -2,24 +2,27 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used)] // each test file uses its own part of the helpers
 
 mod client;
+mod crew;
 mod events;
 #[path = "../../../beep-pipeline/tests/pipeline_support/fakes.rs"]
 mod fakes;
 pub mod raw;
 
-pub use client::{Answer, Call};
+pub use client::{Answer, Call, Pool};
+pub use crew::Crew;
 pub use events::{Events, Sse};
 pub use fakes::{Echo, garbage, wav, wav_of};
 
 use beep_core::auth::jwt::{Algorithm, Jwt, JwtConfig, SigningKey};
 use beep_core::auth::{Scope, TokenIssuer};
+use beep_core::bite::{Digest, Label};
 use beep_core::clock::{Clock, System};
 use beep_core::id::{ConversationId, Identity};
-use beep_core::store::{NewConversation, NewUser, Role, Stores};
+use beep_core::store::{NewBite, NewConversation, NewUser, Role, Start, Stores};
 use beep_core::transcriber::Transcriber;
 use beep_pipeline::Beep;
 use beep_server::config::Http;
-use beep_server::{App, serve};
+use beep_server::{App, Extras, serve};
 use beep_storage::StorageConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +42,7 @@ pub struct Setup {
     pub transcriber: Option<Arc<dyn Transcriber>>,
     pub stores: Option<Stores>,
     pub lifetime: Duration,
+    pub extras: Extras,
 }
 
 impl Default for Setup {
@@ -49,6 +53,7 @@ impl Default for Setup {
             transcriber: None,
             stores: None,
             lifetime: Duration::from_secs(3_600),
+            extras: Extras::default(),
         }
     }
 }
@@ -100,6 +105,22 @@ pub fn conversation(key: &str) -> ConversationId {
     key.parse().unwrap()
 }
 
+/// A bite as a store takes it: any bytes, with no audio needed.
+pub fn bite(key: &str, start: u64, author: &Identity, body: bytes::Bytes) -> NewBite {
+    NewBite {
+        label: Label::Bite,
+        conversation: conversation(key),
+        start: Start::At(start),
+        author: author.clone(),
+        media_type: "audio/wav".into(),
+        duration_ms: None,
+        sha256: Digest::of(&body),
+        body,
+        received: start,
+        idempotency: None,
+    }
+}
+
 impl Server {
     /// Starts one on a free port of the loopback.
     pub async fn start(setup: Setup) -> Self {
@@ -115,7 +136,8 @@ impl Server {
         if let Some(transcriber) = setup.transcriber {
             builder = builder.transcriber(transcriber);
         }
-        let app = App::new(builder.start().await.unwrap(), Arc::new(jwt), setup.http, off);
+        let extras = Extras { transcription_off: off, ..setup.extras };
+        let app = App::new(builder.start().await.unwrap(), Arc::new(jwt), setup.http, extras);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -174,6 +196,17 @@ impl Server {
         self.app.issuer().issue(identity, Scope::User).unwrap()
     }
 
+    /// The same person with a token of another scope.
+    pub fn scoped(&self, person: &Person, scope: Scope) -> Person {
+        let identity = person.identity.clone();
+        Person { token: self.app.issuer().issue(&identity, scope).unwrap(), identity }
+    }
+
+    /// The number of a person in E.164.
+    pub async fn number(&self, person: &Person) -> String {
+        self.stores.directory.user(&person.identity.user).await.unwrap().unwrap().phone_number
+    }
+
     /// The same person on another device.
     pub fn on_device(&self, person: &Person, device: &str) -> Person {
         let identity = Identity { user: person.identity.user.clone(), device: device.parse().unwrap() };
@@ -206,6 +239,11 @@ impl Server {
     /// A GET by this person.
     pub async fn get(&self, who: &Person, path: &str) -> Answer {
         self.call("GET", path).by(who).send().await
+    }
+
+    /// A request by this person with a JSON body.
+    pub async fn ask(&self, who: &Person, method: &str, path: &str, body: serde_json::Value) -> Answer {
+        self.call(method, path).by(who).body(body.to_string()).send().await
     }
 
     /// Publishes at this start; the answer is the caller's to judge.

@@ -36,8 +36,8 @@ impl BlobStore for HeedBlobs {
 
     async fn put(&self, blob: NewBlob) -> Result<bool> {
         checked(&blob.name)?;
-        let digest = Digest::of(&blob.body);
-        self.env.writer().run(blob.body.len() + 512, move |write| put(write, &blob, digest)).await
+        let (digest, sum) = (Digest::of(&blob.body), codec::sum(&blob.body));
+        self.env.writer().run(blob.body.len() + 512, move |write| put(write, &blob, digest, sum)).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Blob>> {
@@ -105,7 +105,7 @@ fn read(name: &[u8], value: &[u8]) -> Result<Blob> {
     })
 }
 
-fn put(write: &mut Write<'_>, blob: &NewBlob, digest: Digest) -> Result<bool, Abort> {
+fn put(write: &mut Write<'_>, blob: &NewBlob, digest: Digest, sum: [u8; 8]) -> Result<bool, Abort> {
     let header = Header {
         user: blob.owner.as_str(),
         device: "",
@@ -113,6 +113,7 @@ fn put(write: &mut Write<'_>, blob: &NewBlob, digest: Digest) -> Result<bool, Ab
         duration_ms: None,
         bytes: blob.body.len() as u64,
         sha256: digest.0,
+        sum,
         received: blob.received,
     };
     let (dbs, name) = (write.dbs, blob.name.as_bytes());

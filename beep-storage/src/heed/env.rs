@@ -17,8 +17,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The version of everything below `notes`; a newer one is not opened.
-const FORMAT: u8 = 1;
+/// The version of everything below `notes`; another one is not opened.
+const FORMAT: u8 = 2;
 /// Slots for concurrent readers of all processes; each thread that reads holds one.
 const MAX_READERS: u32 = 2_048;
 /// How far past its end a damaged page can make LMDB look: the file reaches that far, so it finds zeros, not SIGBUS.
@@ -97,7 +97,7 @@ impl HeedEnv {
     /// * Other processes may open it at the same time, and write.
     /// * What readers that died left behind is cleared.
     ///
-    /// [`ErrorKind::Corrupt`] when the file is no LMDB file, [`ErrorKind::Unsupported`] when a newer version wrote it,
+    /// [`ErrorKind::Corrupt`] when the file is no LMDB file, [`ErrorKind::Unsupported`] when another version wrote it,
     /// [`ErrorKind::Full`] when there is no room to make it.
     pub fn open_with(dir: impl AsRef<Path>, options: HeedOptions) -> Result<Self> {
         let dir = make_dir(dir.as_ref())?;
@@ -202,7 +202,7 @@ fn open_databases(env: &heed::Env<WithTls>) -> Result<Dbs> {
             None => notes.put(txn, b"format", &[FORMAT])?,
             Some([FORMAT]) => {}
             Some(_) => {
-                let sentence = "a newer version of Beep wrote this store: open it with that version";
+                let sentence = "another version of Beep wrote this store: open it with that version";
                 return Err(Error::new(ErrorKind::Unsupported, sentence).into());
             }
         }

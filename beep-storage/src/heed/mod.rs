@@ -1,5 +1,6 @@
 //! Bites, blobs and short-lived values in one LMDB environment, shared by every process that opens the folder.
 
+mod ahead;
 mod bites;
 mod blobs;
 mod codec;

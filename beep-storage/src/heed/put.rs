@@ -28,8 +28,8 @@ struct Done<'a> {
     key: &'a [u8],
 }
 
-/// Nothing is written before the last check has passed.
-pub(super) fn put(write: &mut Write<'_>, new: &NewBite) -> Result<Put, Abort> {
+/// Nothing is written before the last check has passed. `sum` is that of the body.
+pub(super) fn put(write: &mut Write<'_>, new: &NewBite, sum: [u8; 8]) -> Result<Put, Abort> {
     if let Some(name) = &new.idempotency
         && let Some(key) = named(write, name, new)?
     {
@@ -43,7 +43,7 @@ pub(super) fn put(write: &mut Write<'_>, new: &NewBite) -> Result<Put, Abort> {
     let mut key = BiteKey::new(new.label, new.conversation.clone(), first);
     let mut owner = bite_author(write, &key, new)?;
     let mut place = key.encode();
-    while !insert(write, &place, new)? {
+    while !insert(write, &place, new, sum)? {
         let Start::Next(_) = new.start else {
             return standing(write, &place, new).map(|()| Put { key, entry: None });
         };
@@ -64,7 +64,7 @@ pub(super) fn put(write: &mut Write<'_>, new: &NewBite) -> Result<Put, Abort> {
     Ok(Put { key, entry: Some(entry) })
 }
 
-fn insert(write: &mut Write<'_>, place: &[u8], new: &NewBite) -> Result<bool, Abort> {
+fn insert(write: &mut Write<'_>, place: &[u8], new: &NewBite, sum: [u8; 8]) -> Result<bool, Abort> {
     let header = Header {
         user: new.author.user.as_str(),
         device: new.author.device.as_str(),
@@ -72,6 +72,7 @@ fn insert(write: &mut Write<'_>, place: &[u8], new: &NewBite) -> Result<bool, Ab
         duration_ms: new.duration_ms,
         bytes: new.body.len() as u64,
         sha256: new.sha256.0,
+        sum,
         received: new.received,
     };
     let head = header.encode(place)?;

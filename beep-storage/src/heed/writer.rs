@@ -5,6 +5,7 @@
 //! every caller's company would be split into two halves that sync in turns. It is a fraction of what a commit takes,
 //! and a lone caller never waits. LMDB's write lock keeps the writers of several processes apart.
 
+use super::ahead::Ahead;
 use super::codec;
 use super::env::Dbs;
 use super::fault::{Abort, Fault, is_disk_full, is_full};
@@ -24,6 +25,8 @@ const BATCH_BYTES: usize = 16 << 20;
 /// The longest that a batch is waited for, and which part of the last commit's time that is at most.
 const GATHER: Duration = Duration::from_micros(500);
 const GATHER_PART: u32 = 4;
+/// Where more than so many share a commit, a longer file costs each of them less than writing zeros ahead would.
+const FEW: usize = 4;
 /// How late a cursor may become durable when nothing else is written.
 const CURSOR_DELAY: Duration = Duration::from_secs(1);
 /// How often readers of processes that died are cleared: until then the pages that they read are not used again.
@@ -82,8 +85,10 @@ impl Writer {
     pub(super) fn start(env: heed::Env<WithTls>, dbs: Dbs, limits: Limits) -> Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), limits });
         let page = env.unnamed_database_stat().page_size as usize;
+        let file = env.try_clone_inner_file().map_err(|e| Error::internal("opening the data file", e))?;
+        let ahead = Ahead::new(file, env.info().map_size as u64);
         let (memory, cleared) = (Memory::default(), Instant::now());
-        let scribe = Scribe { env, dbs, page, shared: shared.clone(), memory, cleared };
+        let scribe = Scribe { env, dbs, page, shared: shared.clone(), memory, cleared, ahead };
         let thread = std::thread::Builder::new()
             .name("beep-writer".into())
             .spawn(move || scribe.run())
@@ -243,6 +248,7 @@ struct Scribe {
     shared: Arc<Shared>,
     memory: Memory,
     cleared: Instant,
+    ahead: Ahead,
 }
 
 impl Scribe {
@@ -252,10 +258,31 @@ impl Scribe {
         while let Some(jobs) = self.next() {
             let (answered, begun) = (jobs.len(), Instant::now());
             self.commit(jobs);
+            let took = begun.elapsed();
+            if answered <= FEW {
+                self.look_ahead();
+            }
             if answered > 1 {
-                self.gather(answered, begun.elapsed());
+                self.gather(answered, took);
             }
         }
+    }
+
+    /// Makes room behind the used part of the file, while nobody waits for an answer.
+    fn look_ahead(&mut self) {
+        if !self.ahead.is_short(self.used()) {
+            return;
+        }
+        // Under the write lock: other processes grow the file too, and must not do it where zeros are being written.
+        let Ok(_lock) = self.env.write_txn() else { return };
+        if let Err(error) = self.ahead.extend(self.used()) {
+            tracing::debug!(%error, "no room could be added to the data file ahead of its use");
+        }
+    }
+
+    /// How many bytes of the file the last commit reached.
+    fn used(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1).saturating_mul(self.page as u64)
     }
 
     /// Waits until those who were just answered are back beside those who wait already, or a fraction of the time that
@@ -383,9 +410,8 @@ impl Scribe {
 
     /// Whether these bytes could use up the map. Free pages inside the file are not counted, so this errs to yes.
     fn near_the_end(&self, bytes: usize) -> bool {
-        let info = self.env.info();
-        let used = (info.last_page_number + 1).saturating_mul(self.page);
-        used.saturating_add(bytes.saturating_mul(3)).saturating_add(16 * RESERVE) > info.map_size
+        let coming = bytes.saturating_mul(3).saturating_add(16 * RESERVE) as u64;
+        self.used().saturating_add(coming) > self.env.info().map_size as u64
     }
 
     /// LMDB tells a write that a full disk cut short as an I/O error: a write of our own tells the two apart.

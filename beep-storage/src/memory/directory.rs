@@ -1,12 +1,14 @@
 //! The directory as a few maps behind one lock: simple enough to be believed.
 
+use super::sessions::Sessions;
 use crate::words::username_key;
 use async_trait::async_trait;
+use beep_core::bite::Digest;
 use beep_core::clock::Millis;
-use beep_core::id::{ConversationId, UserId};
+use beep_core::id::{ConversationId, Identity, SessionId, UserId};
 use beep_core::store::{
     Capability, Change, ChangeEntry, Conversation, ConversationPatch, Directory, Member, Membership,
-    NewConversation, NewUser, Role, User, UserPatch,
+    NewConversation, NewUser, Renewal, Role, Session, Standing, User, UserPatch,
 };
 use beep_core::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +18,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A [`Directory`] in memory.
 ///
 /// * Neither durable nor shared; keeps every change.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct MemoryDirectory(Mutex<State>);
+
+/// Not what it holds: numbers are nobody's business in a log.
+impl std::fmt::Debug for MemoryDirectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryDirectory").finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,6 +34,8 @@ struct State {
     conversations: BTreeMap<ConversationId, Conversation>,
     members: BTreeMap<(ConversationId, UserId), Seat>,
     contacts: BTreeSet<(UserId, UserId)>,
+    sessions: Sessions,
+    deleted: BTreeSet<UserId>,
     changes: Vec<Change>,
 }
 
@@ -82,6 +93,10 @@ impl State {
         self.users.values().find(|u| u.username.as_deref().and_then(username_key).as_ref() == Some(&key))
     }
 
+    fn note_session(&mut self, identity: &Identity) {
+        self.changes.push(Change::Session(identity.user.clone(), identity.device.clone()));
+    }
+
     fn end_memberships(&mut self, ends: impl Fn(&(ConversationId, UserId)) -> bool) {
         let ended: Vec<_> = self.members.keys().filter(|m| ends(m)).cloned().collect();
         for (conversation, user) in ended {
@@ -102,6 +117,9 @@ impl Directory for MemoryDirectory {
         let NewUser { id, username, first_name, last_name, phone_number } = user;
         if state.users.contains_key(&id) {
             return Err(conflict("this user id is taken"));
+        }
+        if state.deleted.contains(&id) {
+            return Err(conflict("this user id belonged to somebody who was deleted"));
         }
         if state.users.values().any(|u| u.phone_number == phone_number) {
             return Err(conflict("this phone number belongs to another user"));
@@ -167,6 +185,11 @@ impl Directory for MemoryDirectory {
             state.contacts.remove(&(owner.clone(), contact.clone()));
             state.changes.push(Change::Contact(owner, contact));
         }
+        for session in state.sessions.of_user(id) {
+            state.sessions.end(&session.identity);
+            state.note_session(&session.identity);
+        }
+        state.deleted.insert(id.clone());
         state.changes.push(Change::User(id.clone()));
         Ok(true)
     }
@@ -288,7 +311,12 @@ impl Directory for MemoryDirectory {
     }
 
     async fn set_pinned(&self, conversation: &ConversationId, user: &UserId, pinned: bool) -> Result<()> {
-        self.state().seat(conversation, user)?.pinned = pinned;
+        let mut state = self.state();
+        let seat = state.seat(conversation, user)?;
+        if seat.pinned != pinned {
+            seat.pinned = pinned;
+            state.changes.push(Change::Member(conversation.clone(), user.clone()));
+        }
         Ok(())
     }
 
@@ -327,6 +355,50 @@ impl Directory for MemoryDirectory {
         let state = self.state();
         let own = state.contacts.iter().filter(|(o, _)| o == owner);
         own.map(|(_, contact)| state.known_user(contact).cloned()).collect()
+    }
+
+    async fn put_session(&self, session: Session) -> Result<()> {
+        let mut state = self.state();
+        state.known_user(&session.identity.user)?;
+        if state.sessions.put(&session)? {
+            state.note_session(&session.identity);
+        }
+        Ok(())
+    }
+
+    async fn renew_session(
+        &self,
+        session: &SessionId,
+        old: &Digest,
+        new: &Digest,
+        now: Millis,
+        expires: Millis,
+    ) -> Result<Renewal> {
+        let mut state = self.state();
+        let renewal = state.sessions.renew(session, old, new, now, expires);
+        if let Renewal::Reused(identity) = &renewal {
+            state.note_session(identity);
+        }
+        Ok(renewal)
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<Session>> {
+        Ok(self.state().sessions.of_user(user))
+    }
+
+    async fn end_session(&self, identity: &Identity) -> Result<bool> {
+        let mut state = self.state();
+        let was_there = state.sessions.end(identity);
+        if was_there {
+            state.note_session(identity);
+        }
+        Ok(was_there)
+    }
+
+    async fn standing(&self, identity: &Identity) -> Result<Standing> {
+        let state = self.state();
+        let session = state.sessions.of_device(identity).map(|s| s.id.clone());
+        Ok(Standing { deleted: state.deleted.contains(&identity.user), session })
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<ChangeEntry>> {

@@ -5,6 +5,7 @@ mod blobs;
 mod directory;
 mod ephemeral;
 mod search;
+mod sessions;
 
 pub use bites::MemoryBites;
 pub use blobs::MemoryBlobs;

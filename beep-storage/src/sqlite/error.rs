@@ -71,6 +71,8 @@ fn taken(message: &str) -> &'static str {
         "this user id is taken"
     } else if message.contains("conversations.id") {
         "this conversation id is taken"
+    } else if message.contains("sessions.id") {
+        "this session id is taken"
     } else {
         "this is already there"
     }

@@ -8,7 +8,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Pool, Sqlite, SqliteConnection, Transaction};
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Reading connections per file: each is a thread and at most [`CACHE_KIB`] of pages.
 const READERS: u32 = 3;
@@ -28,6 +31,8 @@ const WAL_BYTES: i64 = 16 << 20;
 pub(crate) struct Database {
     writer: Pool<Sqlite>,
     readers: Pool<Sqlite>,
+    /// Who may ask for a reader now.
+    turns: Arc<Semaphore>,
 }
 
 impl Database {
@@ -64,12 +69,16 @@ impl Database {
         };
         let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, turns: Arc::new(Semaphore::new(READERS as usize)) })
     }
 
     /// A connection that only reads.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
-        self.readers.acquire().await.map_err(storage)
+        // In turns: after a restart thousands ask at once, and sqlx needs kilobytes for each that waits.
+        let turn =
+            timeout(PATIENCE, self.turns.acquire()).await.map_err(|_| storage(sqlx::Error::PoolTimedOut))?;
+        let _turn = turn.map_err(|e| Error::internal("waiting for a connection of the database", e))?;
+        Box::pin(self.readers.acquire()).await.map_err(storage)
     }
 
     /// Begins a writing transaction; dropped without [`commit`] it leaves nothing behind.
@@ -98,7 +107,8 @@ pub(crate) async fn commit(tx: Transaction<'_, Sqlite>) -> Result<()> {
     tx.commit().await.map_err(storage)
 }
 
-/// `LIMIT` as SQLite takes it.
+/// `LIMIT` as SQLite takes it. Written `LIMIT +?`: SQLite looks into a bare `?` when it plans a statement, and so plans
+/// it anew for each value.
 pub(crate) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -142,7 +142,7 @@ async fn everywhere(db: &mut SqliteConnection, text: &str, last: i64, rows: usiz
         "SELECT d.seq, s.conversation, d.start, d.user, d.device, snippet(words, 1, char(2), char(3), '…', 24)
          FROM words CROSS JOIN documents d ON d.seq = words.rowid CROSS JOIN scopes s ON s.key = d.conversation
          WHERE words MATCH 'text : (' || ?1 || ')' AND words.rowid <= ?2
-         ORDER BY words.rowid DESC LIMIT ?3",
+         ORDER BY words.rowid DESC LIMIT +?3",
     )
     .bind(text)
     .bind(last)
@@ -168,7 +168,7 @@ async fn within(
              SELECT 'scope : (' || coalesce(group_concat('k' || key, ' OR '), '\"\"') || ') AND text : (' || ?1 || ')'
              FROM scopes WHERE conversation IN (SELECT value FROM json_each(?4))
          ) AND words.rowid <= ?2
-         ORDER BY words.rowid DESC LIMIT ?3",
+         ORDER BY words.rowid DESC LIMIT +?3",
     )
     .bind(text)
     .bind(last)
@@ -191,7 +191,7 @@ async fn among(
          FROM words CROSS JOIN documents d ON d.seq = words.rowid CROSS JOIN scopes s ON s.key = d.conversation
          WHERE words MATCH 'text : (' || ?1 || ')' AND words.rowid <= ?2
          AND s.conversation IN (SELECT value FROM json_each(?4))
-         ORDER BY words.rowid DESC LIMIT ?3",
+         ORDER BY words.rowid DESC LIMIT +?3",
     )
     .bind(text)
     .bind(last)

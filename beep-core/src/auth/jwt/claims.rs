@@ -3,7 +3,7 @@
 use super::JwtConfig;
 use crate::auth::{Scope, Verified};
 use crate::clock::Millis;
-use crate::id::{DeviceId, Identity, UserId};
+use crate::id::{DeviceId, Identity, SessionId, UserId};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as B64, Engine as _};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -49,6 +49,8 @@ pub(super) struct Claims<'a> {
     pub nbf: u64,
     #[serde(borrow)]
     pub jti: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "is_user")]
     pub scope: Scope,
 }
@@ -81,6 +83,7 @@ impl Claims<'_> {
         }
         let user = UserId::parse(&self.userid).ok()?;
         let device = DeviceId::parse(&self.clientid).ok()?;
+        let session = self.sid.as_deref().map(SessionId::parse).transpose().ok()?;
         let leeway = millis(config.leeway);
         let expires = self.exp.saturating_mul(1_000);
         Some(Checked {
@@ -89,6 +92,7 @@ impl Claims<'_> {
             verified: std::sync::Arc::new(Verified {
                 identity: Identity { user, device },
                 scope: self.scope,
+                session,
                 token_id: self.jti.as_ref().into(),
                 expires,
             }),

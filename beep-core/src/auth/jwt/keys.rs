@@ -2,6 +2,7 @@
 
 use crate::{Error, ErrorKind, Result};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -134,6 +135,14 @@ impl SigningKey {
             ErrorKind::Invalid,
             format!("the signing key is damaged or of another kind than {wanted}"),
         ))
+    }
+
+    /// A secret that nobody without this key knows, another one for each purpose.
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0.pkcs8);
+        let mut secret = [0; 32];
+        secret.copy_from_slice(hmac::sign(&key, purpose.as_bytes()).as_ref());
+        secret
     }
 
     fn new(pair: Pair) -> Result<Self> {

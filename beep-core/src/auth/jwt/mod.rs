@@ -8,7 +8,7 @@ pub use keys::{Algorithm, SigningKey};
 
 use super::{Authenticator, Scope, TokenIssuer, Verified};
 use crate::clock::{Clock, Entropy};
-use crate::id::Identity;
+use crate::id::{Identity, SessionId};
 use crate::{Error, ErrorKind, Result};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as B64, Engine as _};
 use cache::Cache;
@@ -16,7 +16,7 @@ use claims::{Checked, Claims, Header, decode, object};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// The longest token that is looked at, in bytes. The longest that is issued is well below it.
@@ -55,8 +55,8 @@ impl Default for JwtConfig {
 ///   give or take the leeway. Now is what the [`Clock`] says.
 /// * Every other token gets the same error, which tells nothing about why.
 /// * Good tokens are remembered, a bounded number of them; their times are looked at again on every call.
-/// * Whether a session was ended is not asked here: the token says who somebody was when it was issued. Whoever may
-///   end sessions looks at [`Verified::token_id`] or the device behind this.
+/// * Whether the session was ended is not asked here: the token says who somebody was when it was issued. The gate
+///   ([`crate::permission::Gate::admit`]) asks.
 ///
 /// ```
 /// use beep_core::auth::jwt::{Algorithm, Jwt, JwtConfig, SigningKey};
@@ -74,11 +74,30 @@ impl Default for JwtConfig {
 /// # Ok::<(), beep_core::Error>(())
 /// ```
 pub struct Jwt {
-    keys: Vec<SigningKey>,
+    ring: RwLock<Arc<Ring>>,
     config: JwtConfig,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+}
+
+/// Keys, the signing one first, and what was found good by them: who drops a key drops that as well, also what
+/// somebody is still about to remember.
+struct Ring {
+    keys: Vec<SigningKey>,
     cache: Cache,
+}
+
+impl Ring {
+    fn new(keys: Vec<SigningKey>) -> Result<Arc<Self>> {
+        if keys.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "tokens need at least one signing key"));
+        }
+        Ok(Arc::new(Self { keys, cache: Cache::new() }))
+    }
+
+    fn signing(&self) -> &SigningKey {
+        &self.keys[0] // `new` asks for one
+    }
 }
 
 impl Jwt {
@@ -90,9 +109,7 @@ impl Jwt {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
-        if keys.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "tokens need at least one signing key"));
-        }
+        let ring = Ring::new(keys)?;
         // The bound keeps every issued token below `MAX_TOKEN`, whatever the user and device are called.
         let fit =
             |text: &str| (1..=256).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b));
@@ -100,11 +117,25 @@ impl Jwt {
             let rule = "the issuer and the audience of tokens must be 1 to 256 printable ASCII characters";
             return Err(Error::new(ErrorKind::Invalid, rule));
         }
-        Ok(Self { keys, config, clock, entropy, cache: Cache::new() })
+        Ok(Self { ring: RwLock::new(ring), config, clock, entropy })
+    }
+
+    /// From now on these keys, in the order of [`Jwt::new`]: tokens of a key that is not among them are not valid any
+    /// more, not even remembered ones. What is under way ends with the keys that it began with.
+    /// [`ErrorKind::Invalid`] without a key, and everything stays as it was.
+    pub fn replace_keys(&self, keys: Vec<SigningKey>) -> Result<()> {
+        let ring = Ring::new(keys)?;
+        // A single assignment: no panic leaves half of one behind.
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        Ok(())
+    }
+
+    fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everything but the time and the cache.
-    fn check(&self, token: &str) -> Option<Checked> {
+    fn check(&self, ring: &Ring, token: &str) -> Option<Checked> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let header = decode(header)?;
@@ -113,7 +144,7 @@ impl Jwt {
             return None;
         }
         // The key decides the algorithm; the header may only agree with it.
-        let key = self.keys.iter().find(|k| k.kid() == header.kid)?;
+        let key = ring.keys.iter().find(|k| k.kid() == header.kid)?;
         if header.alg != key.algorithm().as_str() || !key.signed(message.as_bytes(), &decode(signature)?) {
             return None;
         }
@@ -127,20 +158,21 @@ impl Authenticator for Jwt {
         if token.len() > MAX_TOKEN {
             return Err(refused());
         }
-        let now = self.clock.now();
-        if let Some(checked) = self.cache.get(token) {
+        let (ring, now) = (self.ring(), self.clock.now());
+        if let Some(checked) = ring.cache.get(token) {
             return if checked.holds_at(now) { Ok(checked.verified) } else { Err(refused()) };
         }
-        let checked = self.check(token).filter(|c| c.holds_at(now)).ok_or_else(refused)?;
+        let checked = self.check(&ring, token).filter(|c| c.holds_at(now)).ok_or_else(refused)?;
         let verified = checked.verified.clone();
-        self.cache.insert(token, checked);
+        ring.cache.insert(token, checked);
         Ok(verified)
     }
 }
 
 impl TokenIssuer for Jwt {
-    fn issue(&self, identity: &Identity, scope: Scope) -> Result<String> {
-        let key = &self.keys[0]; // `new` asks for one
+    fn issue_in(&self, identity: &Identity, scope: Scope, session: Option<&SessionId>) -> Result<String> {
+        let ring = self.ring();
+        let key = ring.signing();
         let mut id = [0u8; 16];
         self.entropy.fill(&mut id)?;
         let now = self.clock.now() / 1_000;
@@ -156,6 +188,7 @@ impl TokenIssuer for Jwt {
             exp: now.saturating_add(self.config.lifetime.as_secs()),
             nbf: 0,
             jti: B64.encode(id).into(),
+            sid: session.map(|session| session.as_str().into()),
             scope,
         };
         let mut token = format!("{}.{}", encode(&header)?, encode(&claims)?);
@@ -165,14 +198,25 @@ impl TokenIssuer for Jwt {
         Ok(token)
     }
 
+    fn lifetime(&self) -> Duration {
+        self.config.lifetime
+    }
+
+    fn secret(&self, purpose: &str) -> [u8; 32] {
+        self.ring().signing().derive(purpose)
+    }
+
     fn jwks(&self) -> Value {
-        json!({ "keys": self.keys.iter().map(SigningKey::jwk).collect::<Vec<_>>() })
+        json!({ "keys": self.ring().keys.iter().map(SigningKey::jwk).collect::<Vec<_>>() })
     }
 }
 
 impl fmt::Debug for Jwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwt").field("keys", &self.keys).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Jwt")
+            .field("keys", &self.ring().keys)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 

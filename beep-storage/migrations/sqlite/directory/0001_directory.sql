@@ -42,11 +42,31 @@ CREATE TABLE contacts (
 
 CREATE INDEX contacts_by_contact ON contacts (contact, owner);
 
+-- The devices that people signed in on: one session each.
+CREATE TABLE sessions (
+    user      INTEGER NOT NULL REFERENCES users (key) ON DELETE CASCADE,
+    device    TEXT NOT NULL,
+    id        TEXT NOT NULL UNIQUE,
+    -- SHA-256 of the refresh token.
+    refresh   BLOB NOT NULL CHECK (length(refresh) = 32),
+    -- Milliseconds; the bits of a u64.
+    created   INTEGER NOT NULL,
+    refreshed INTEGER NOT NULL,
+    expires   INTEGER NOT NULL,
+    PRIMARY KEY (user, device)
+) STRICT, WITHOUT ROWID;
+
+-- The ids of users who went, so that no token of theirs becomes good again.
+CREATE TABLE deleted (
+    id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- What changed, in commit order and without gaps: one writer at a time, and a rolled back number is given again.
 CREATE TABLE changes (
     seq  INTEGER PRIMARY KEY AUTOINCREMENT,
-    -- 0 user a, 1 conversation a, 2 member b of conversation a, 3 contact b of user a.
-    kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3),
+    -- 0 user a, 1 conversation a, 2 member b of conversation a, 3 contact b of user a,
+    -- 4 session of user a on device b.
+    kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 4),
     a    TEXT NOT NULL,
     b    TEXT NOT NULL DEFAULT ''
 ) STRICT;

@@ -2,7 +2,7 @@
 
 use crate::sqlite::error::storage;
 use crate::sqlite::pool::limit as rows;
-use beep_core::id::{ConversationId, UserId};
+use beep_core::id::{ConversationId, DeviceId, UserId};
 use beep_core::store::{Change, ChangeEntry};
 use beep_core::{Error, ErrorKind, Result};
 use sqlx::SqliteConnection;
@@ -14,6 +14,7 @@ pub(super) const USER: i64 = 0;
 pub(super) const CONVERSATION: i64 = 1;
 pub(super) const MEMBER: i64 = 2;
 pub(super) const CONTACT: i64 = 3;
+pub(super) const SESSION: i64 = 4;
 
 /// Notes one change, and forgets those that are too old.
 pub(super) async fn record(tx: &mut SqliteConnection, change: &Change) -> Result<()> {
@@ -22,6 +23,7 @@ pub(super) async fn record(tx: &mut SqliteConnection, change: &Change) -> Result
         Change::Conversation(conversation) => (CONVERSATION, conversation.as_str(), ""),
         Change::Member(conversation, user) => (MEMBER, conversation.as_str(), user.as_str()),
         Change::Contact(owner, contact) => (CONTACT, owner.as_str(), contact.as_str()),
+        Change::Session(user, device) => (SESSION, user.as_str(), device.as_str()),
         other => {
             return Err(Error::new(ErrorKind::Internal, "this directory cannot note such a change")
                 .with("change", format!("{other:?}")));
@@ -44,7 +46,7 @@ pub(super) async fn behind(db: &mut SqliteConnection, after: u64, limit: usize) 
     // No position is that high, so nothing stands behind it.
     let Ok(after) = i64::try_from(after) else { return Ok(Vec::new()) };
     let found: Vec<(i64, i64, String, String)> =
-        sqlx::query_as("SELECT seq, kind, a, b FROM changes WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+        sqlx::query_as("SELECT seq, kind, a, b FROM changes WHERE seq > ?1 ORDER BY seq LIMIT +?2")
             .bind(after)
             .bind(rows(limit))
             .fetch_all(db)
@@ -67,6 +69,7 @@ fn entry(seq: i64, kind: i64, a: &str, b: &str) -> Result<ChangeEntry> {
         CONVERSATION => Change::Conversation(ConversationId::parse(a)?),
         MEMBER => Change::Member(ConversationId::parse(a)?, UserId::parse(b)?),
         CONTACT => Change::Contact(UserId::parse(a)?, UserId::parse(b)?),
+        SESSION => Change::Session(UserId::parse(a)?, DeviceId::parse(b)?),
         _ => {
             return Err(Error::new(ErrorKind::Corrupt, "a noted change is of no known kind").with("seq", seq));
         }

@@ -107,7 +107,7 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<Vec<Conversation>> {
     let found: Vec<Row> =
-        sqlx::query_as("SELECT id, title, picture FROM conversations WHERE id > ?1 ORDER BY id LIMIT ?2")
+        sqlx::query_as("SELECT id, title, picture FROM conversations WHERE id > ?1 ORDER BY id LIMIT +?2")
             .bind(after.map_or("", ConversationId::as_str))
             .bind(rows(limit))
             .fetch_all(db)

@@ -152,18 +152,29 @@ pub(super) async fn pin(
     user: &UserId,
     pinned: bool,
 ) -> Result<()> {
-    let found = sqlx::query(
+    let before: Option<bool> = sqlx::query_scalar(
+        "SELECT pinned FROM members WHERE conversation = (SELECT key FROM conversations WHERE id = ?1)
+         AND user = (SELECT key FROM users WHERE id = ?2)",
+    )
+    .bind(conversation.as_str())
+    .bind(user.as_str())
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(storage)?;
+    if before.ok_or_else(|| not_a_member(conversation, user))? == pinned {
+        return Ok(());
+    }
+    sqlx::query(
         "UPDATE members SET pinned = ?3 WHERE conversation = (SELECT key FROM conversations WHERE id = ?1)
          AND user = (SELECT key FROM users WHERE id = ?2)",
     )
     .bind(conversation.as_str())
     .bind(user.as_str())
     .bind(pinned)
-    .execute(tx)
+    .execute(&mut *tx)
     .await
-    .map_err(storage)?
-    .rows_affected();
-    if found == 0 { Err(not_a_member(conversation, user)) } else { Ok(()) }
+    .map_err(storage)?;
+    changes::record(tx, &Change::Member(conversation.clone(), user.clone())).await
 }
 
 pub(super) async fn heard(

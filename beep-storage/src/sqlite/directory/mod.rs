@@ -3,16 +3,18 @@
 mod changes;
 mod conversations;
 mod members;
+mod sessions;
 mod users;
 
 use super::pool::{Database, commit};
 use async_trait::async_trait;
 use beep_core::Result;
+use beep_core::bite::Digest;
 use beep_core::clock::Millis;
-use beep_core::id::{ConversationId, UserId};
+use beep_core::id::{ConversationId, Identity, SessionId, UserId};
 use beep_core::store::{
     Capability, ChangeEntry, Conversation, ConversationPatch, Directory, Member, Membership, NewConversation,
-    NewUser, Role, User, UserPatch,
+    NewUser, Renewal, Role, Session, Standing, User, UserPatch,
 };
 use std::path::Path;
 
@@ -175,6 +177,44 @@ impl Directory for SqliteDirectory {
 
     async fn contacts(&self, owner: &UserId) -> Result<Vec<User>> {
         users::contacts(&mut *self.db.read().await?, owner).await
+    }
+
+    async fn put_session(&self, session: Session) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        sessions::put(&mut tx, &session).await?;
+        commit(tx).await
+    }
+
+    async fn renew_session(
+        &self,
+        session: &SessionId,
+        old: &Digest,
+        new: &Digest,
+        now: Millis,
+        expires: Millis,
+    ) -> Result<Renewal> {
+        let mut tx = self.db.begin().await?;
+        let renewal = sessions::renew(&mut tx, session, old, new, now, expires).await?;
+        commit(tx).await?;
+        Ok(renewal)
+    }
+
+    async fn sessions(&self, user: &UserId) -> Result<Vec<Session>> {
+        sessions::of_user(&mut *self.db.read().await?, user).await
+    }
+
+    async fn end_session(&self, identity: &Identity) -> Result<bool> {
+        let mut tx = self.db.begin().await?;
+        let was_there = sessions::end(&mut tx, identity).await?;
+        commit(tx).await?;
+        Ok(was_there)
+    }
+
+    async fn standing(&self, identity: &Identity) -> Result<Standing> {
+        let mut db = self.db.read().await?;
+        // In a box of its own: after a restart thousands ask at once, and who waits for a connection needs no room yet
+        // for what comes behind it.
+        Box::pin(sessions::standing(&mut db, identity)).await
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<ChangeEntry>> {

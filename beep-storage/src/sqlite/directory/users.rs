@@ -1,6 +1,6 @@
 //! Users and their contacts.
 
-use super::changes::{self, CONTACT, MEMBER};
+use super::changes::{self, CONTACT, MEMBER, SESSION};
 use crate::sqlite::error::storage;
 use crate::sqlite::pool::limit as rows;
 use crate::words::username_key;
@@ -38,9 +38,9 @@ pub(super) async fn create(tx: &mut SqliteConnection, new: NewUser) -> Result<Us
     let NewUser { id, username, first_name, last_name, phone_number } = new;
     let (bio, profile_pic) = (String::new(), String::new());
     let username = username.filter(|name| username_key(name).is_some());
-    sqlx::query(
+    let added = sqlx::query(
         "INSERT INTO users (id, username, username_key, first_name, last_name, phone_number)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM deleted WHERE id = ?1)",
     )
     .bind(id.as_str())
     .bind(&username)
@@ -50,7 +50,11 @@ pub(super) async fn create(tx: &mut SqliteConnection, new: NewUser) -> Result<Us
     .bind(&phone_number)
     .execute(&mut *tx)
     .await
-    .map_err(storage)?;
+    .map_err(storage)?
+    .rows_affected();
+    if added == 0 {
+        return Err(Error::new(ErrorKind::Conflict, "this user id belonged to somebody who was deleted"));
+    }
     changes::record(tx, &Change::User(id.clone())).await?;
     Ok(User { id, username, bio, profile_pic, first_name, last_name, phone_number })
 }
@@ -95,7 +99,7 @@ pub(super) async fn page(
 ) -> Result<Vec<User>> {
     let found: Vec<Row> = sqlx::query_as(
         "SELECT id, username, bio, profile_pic, first_name, last_name, phone_number FROM users
-         WHERE id > ?1 ORDER BY id LIMIT ?2",
+         WHERE id > ?1 ORDER BY id LIMIT +?2",
     )
     .bind(after.map_or("", UserId::as_str))
     .bind(rows(limit))
@@ -165,6 +169,18 @@ pub(super) async fn delete(tx: &mut SqliteConnection, id: &UserId) -> Result<boo
     .execute(&mut *tx)
     .await
     .map_err(storage)?;
+    sqlx::query("INSERT INTO changes (kind, a, b) SELECT ?1, ?2, device FROM sessions WHERE user = ?3 ORDER BY device")
+        .bind(SESSION)
+        .bind(id.as_str())
+        .bind(key)
+        .execute(&mut *tx)
+        .await
+        .map_err(storage)?;
+    sqlx::query("INSERT INTO deleted (id) VALUES (?1)")
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(storage)?;
     sqlx::query("DELETE FROM users WHERE key = ?1").bind(key).execute(&mut *tx).await.map_err(storage)?;
     changes::record(tx, &Change::User(id.clone())).await?;
     Ok(true)
