@@ -5,6 +5,7 @@
 #![cfg(feature = "transcribe-vosk")]
 #![allow(clippy::unwrap_used)] // the helpers of a test are a test as well
 
+#[path = "suite/speech_support/mod.rs"]
 mod speech_support;
 
 use beep_core::ErrorKind;

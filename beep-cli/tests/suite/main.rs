@@ -1,0 +1,12 @@
+//! Every test of this crate that shares a process, linked once.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+mod directory;
+mod ingest;
+mod ingest_crash;
+mod people;
+mod read;
+mod remote;
+mod shell;
+mod support;
+mod transcribe;
