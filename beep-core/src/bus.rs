@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::event::{LogEntry, Seq};
 use async_trait::async_trait;
+use std::sync::Arc;
 
 /// What a subscription hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,26 @@ pub trait Bus: Send + Sync + std::fmt::Debug {
     async fn publish(&self, entry: &LogEntry) -> Result<()>;
     /// Begins to listen.
     async fn subscribe(&self) -> Result<Box<dyn Subscription>>;
+}
+
+#[async_trait]
+impl<B: Bus + ?Sized> Bus for Box<B> {
+    async fn publish(&self, entry: &LogEntry) -> Result<()> {
+        (**self).publish(entry).await
+    }
+    async fn subscribe(&self) -> Result<Box<dyn Subscription>> {
+        (**self).subscribe().await
+    }
+}
+
+#[async_trait]
+impl<B: Bus + ?Sized> Bus for Arc<B> {
+    async fn publish(&self, entry: &LogEntry) -> Result<()> {
+        (**self).publish(entry).await
+    }
+    async fn subscribe(&self) -> Result<Box<dyn Subscription>> {
+        (**self).subscribe().await
+    }
 }
 
 /// One listener of a [`Bus`].

@@ -4,6 +4,7 @@
 
 pub mod bites;
 pub mod blobs;
+pub mod bus;
 pub mod directory;
 pub mod directory_members;
 pub mod directory_model;

@@ -228,6 +228,11 @@ impl Gate {
         }
     }
 
+    /// The last change that it knows of, whoever called [`Gate::follow`].
+    pub fn followed(&self) -> Seq {
+        self.seen.load(Ordering::SeqCst)
+    }
+
     fn evict(&self, change: &Change) {
         match change {
             Change::Member(conversation, user) => {

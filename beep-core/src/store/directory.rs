@@ -2,6 +2,7 @@
 
 use super::{Capability, Renewal, Session, Standing};
 use crate::bite::Digest;
+use crate::bus::Subscription;
 use crate::clock::Millis;
 use crate::id::{ConversationId, DeviceId, Identity, SessionId, UserId};
 use crate::{Error, ErrorKind, Result};
@@ -275,6 +276,12 @@ pub trait Directory: Send + Sync + std::fmt::Debug {
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<ChangeEntry>>;
     /// The position of the last change; 0 when there is none.
     async fn last_change(&self) -> Result<u64>;
+
+    /// Rings when `changes` may have grown, wherever that happened, and with [`crate::bus::Signal::Gap`] when rings may
+    /// have been missed. None where nothing rings: whoever follows has to look by itself, often.
+    async fn bell(&self) -> Result<Option<Box<dyn Subscription>>> {
+        Ok(None)
+    }
 
     /// Whether it answers now; the error says why not.
     async fn ready(&self) -> Result<()>;

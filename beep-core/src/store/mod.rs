@@ -4,6 +4,7 @@ mod bites;
 mod blobs;
 mod directory;
 mod ephemeral;
+mod forward;
 mod search;
 mod session;
 
@@ -27,12 +28,19 @@ pub struct Capability {
     pub durable: bool,
     /// Other processes may write to the same store while it is open.
     pub shared: bool,
+    /// Those processes may run on other machines: workers have to agree on who does what.
+    pub networked: bool,
 }
 
 impl Capability {
-    /// Both answers.
+    /// A store on this machine.
     pub const fn new(durable: bool, shared: bool) -> Self {
-        Self { durable, shared }
+        Self { durable, shared, networked: false }
+    }
+
+    /// A store that several machines reach over the network.
+    pub const fn networked(durable: bool) -> Self {
+        Self { durable, shared: true, networked: true }
     }
 }
 
