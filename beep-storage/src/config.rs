@@ -9,6 +9,10 @@ use std::path::Path;
 /// * `heed:<folder>` — LMDB, for bites, blobs and short-lived values; they may share a folder. `?max_bytes=<n>` sets
 ///   the most that its file may have.
 /// * `sqlite:<file>` — SQLite, for the directory and the search index.
+/// * `postgres://user:password@host/database` — PostgreSQL, for all but short-lived values.
+/// * `redis://[user:password@]host:port/database?prefix=beep:` — Redis, for short-lived values; `rediss:` for TLS.
+/// * `s3://<bucket>/<prefix>?region=…` and `file:<folder>` — an object store: for the bytes that Postgres names
+///   (`bodies`), and for blobs where it honours create-only puts.
 /// * `memory:` — every store; gone when the process ends.
 ///
 /// ```
@@ -30,6 +34,9 @@ pub struct StorageConfig {
     pub blobs: String,
     /// Codes, limits, presence.
     pub ephemeral: String,
+    /// Where `postgres:` puts bytes that are too many for a row; empty means into its rows.
+    #[serde(default)]
+    pub bodies: String,
 }
 
 impl StorageConfig {
@@ -43,13 +50,21 @@ impl StorageConfig {
             blobs: bites.clone(),
             ephemeral: bites.clone(),
             bites,
+            bodies: String::new(),
         }
     }
 
     /// Everything in memory, gone when the process ends: for tests and trials.
     pub fn memory() -> Self {
         let memory = || "memory:".to_owned();
-        Self { bites: memory(), directory: memory(), search: memory(), blobs: memory(), ephemeral: memory() }
+        Self {
+            bites: memory(),
+            directory: memory(),
+            search: memory(),
+            blobs: memory(),
+            ephemeral: memory(),
+            bodies: String::new(),
+        }
     }
 }
 
@@ -61,17 +76,30 @@ impl fmt::Debug for StorageConfig {
             .field("search", &redacted(&self.search))
             .field("blobs", &redacted(&self.blobs))
             .field("ephemeral", &redacted(&self.ephemeral))
+            .field("bodies", &redacted(&self.bodies))
             .finish()
     }
 }
 
-/// The URL without user name and password, fit for logs and errors.
+/// The URL without user name, password and what is asked of the place (a password may stand there as well), fit for logs
+/// and errors.
 pub(crate) fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((_, place)) => format!("{scheme}://…@{place}"),
-        None => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once(':') else { return url.to_owned() };
+    // A folder or file of this machine has no secrets in its name.
+    if matches!(scheme, "heed" | "sqlite" | "memory") {
+        return url.to_owned();
     }
+    let slashes = if rest.starts_with("//") { "//" } else { "" };
+    let rest = &rest[slashes.len()..];
+    // A password may hold any sign, so what is told begins behind the last `@`, if that is not one of a password behind
+    // a `?`.
+    let (hidden, place) = match rest.rsplit_once('@') {
+        Some((hidden, _)) if hidden.contains('?') => return format!("{scheme}:{slashes}…"),
+        Some((_, place)) => ("…@", place),
+        None => ("", rest),
+    };
+    let (place, asked) = place.split_once('?').map_or((place, ""), |(place, _)| (place, "?…"));
+    format!("{scheme}:{slashes}{hidden}{place}{asked}")
 }
 
 #[cfg(test)]
@@ -86,5 +114,13 @@ mod tests {
         let shown = format!("{config:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("er2"), "{shown}");
         assert!(shown.contains("db:5432/beep"), "{shown}");
+        for (url, shown) in [
+            ("postgres://db/beep?password=hunter2&user=x", "postgres://db/beep?…"),
+            ("postgres://beep:a/b@db/beep?password=hun@ter2", "postgres://…"),
+            ("mysql:beep:hunter2@db", "mysql:…@db"),
+            ("heed:/srv/me@home?max_bytes=1", "heed:/srv/me@home?max_bytes=1"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
     }
 }

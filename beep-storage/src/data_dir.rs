@@ -42,7 +42,7 @@ impl DataDir {
         StorageConfig::embedded(&self.0)
     }
 
-    /// Its stores, but for those (`bites`, `directory`, `search`, `blobs`, `ephemeral`) that `elsewhere` knows a URL of.
+    /// Its stores, but for those (`bites`, `directory`, `search`, `blobs`, `ephemeral`, `bodies`) that `elsewhere` knows a URL of.
     pub fn storage_but(&self, elsewhere: impl Fn(&str) -> Option<String>) -> StorageConfig {
         let mut storage = self.storage();
         for (name, url) in [
@@ -51,6 +51,7 @@ impl DataDir {
             ("search", &mut storage.search),
             ("blobs", &mut storage.blobs),
             ("ephemeral", &mut storage.ephemeral),
+            ("bodies", &mut storage.bodies),
         ] {
             if let Some(given) = elsewhere(name).filter(|given| !given.is_empty()) {
                 *url = given;

@@ -8,6 +8,8 @@
 //! | (always) | [`memory`] | every trait; the oracle that the others are compared with |
 //! | `store-heed` | LMDB through heed | bites, log, cursors, blobs, short-lived values |
 //! | `store-sqlite` | SQLite through sqlx | directory, full-text index |
+//! | `store-redis` | Redis through redis | short-lived values |
+//! | `store-s3` | S3 or a folder | blobs, and the bytes of bites and pictures that Postgres names |
 //!
 //! ```
 //! use beep_core::clock::System;
@@ -22,18 +24,27 @@
 //! # }
 //! ```
 
+mod bodies;
 mod config;
 mod data_dir;
 #[cfg(feature = "store-heed")]
 pub mod heed;
 pub mod keys;
 pub mod memory;
+pub mod migrate;
+#[cfg(feature = "store-s3")]
+pub mod object;
 mod open;
+#[cfg(feature = "store-postgres")]
+pub mod postgres;
+#[cfg(feature = "store-redis")]
+pub mod redis;
 #[cfg(feature = "store-sqlite")]
 pub mod sqlite;
 
 mod words;
 
+pub use bodies::Bodies;
 pub use config::StorageConfig;
 pub use data_dir::DataDir;
 pub use open::open;

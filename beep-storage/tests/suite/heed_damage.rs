@@ -2,7 +2,7 @@
 //!
 //! LMDB has no checksums of its pages; Beep's own cover every value and bind it to its key. What reads the damaged
 //! copies is a child process, so that a crash is counted against the case that caused it.
-#![cfg(feature = "store-heed")]
+#![cfg(all(unix, feature = "store-heed"))]
 
 use beep_core::ErrorKind;
 use beep_core::bite::{BiteKey, Digest, Label, ScanRange};
@@ -13,12 +13,15 @@ use beep_storage::heed::{HeedBites, HeedEnv, HeedOptions};
 use bytes::Bytes;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 const BITES: u64 = 150;
 const PAGE: usize = 4_096;
+const ABRT: i32 = 6;
+const SEGV: i32 = 11;
 
 fn bites(dir: &Path) -> beep_core::Result<HeedBites> {
     let options = HeedOptions { max_bytes: 1 << 26, ..HeedOptions::default() };
@@ -161,7 +164,7 @@ async fn damage_is_never_returned_as_what_was_said() {
     fs::rename(dir.path().join("data.mdb"), dir.path().join("whole")).unwrap();
 
     let mut todo: Vec<usize> = (0..cases).chain((0..20).map(|n| 1_000_000 + n)).rev().collect();
-    let (mut harmed, mut died, mut wrong) = (0, Vec::new(), Vec::new());
+    let (mut harmed, mut died, mut asserted, mut wrong) = (0, Vec::new(), Vec::new(), Vec::new());
     while !todo.is_empty() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "heed_damage::damage_is_never_returned_as_what_was_said", "--nocapture"])
@@ -190,23 +193,27 @@ async fn damage_is_never_returned_as_what_was_said() {
         if ended.status.success() {
             continue;
         }
-        // LMDB trusts the structure of its pages. Where that is damaged it may die, as LMDB does everywhere (in a
-        // build with debug assertions by one of its own): rare, and no wrong answer. A panic is ours.
-        if ended.status.code().is_none() {
-            died.push(format!("{at}: {}", ended.status));
-        } else {
-            wrong.push(format!("{at}: {}", String::from_utf8_lossy(&ended.stderr)));
+        // LMDB trusts the flags of a node: one that is damaged to say that it has duplicates, in a database that has
+        // none, is a null pointer in `mdb_xcursor_init1` (SIGSEGV). Only a look at every node beforehand would tell.
+        // In a build with debug assertions its own end it, too. A panic is ours, and so is what lies behind the end of
+        // the file (SIGBUS).
+        match ended.status.signal() {
+            Some(SEGV) => died.push(format!("{at}: {}", ended.status)),
+            Some(ABRT) if cfg!(debug_assertions) => asserted.push(at),
+            _ => wrong.push(format!("{at}: {}: {}", ended.status, String::from_utf8_lossy(&ended.stderr))),
         }
     }
     println!(
-        "goal=damage-heed pass={} fail={} harmed={harmed} died={}",
+        "goal=damage-heed pass={} fail={} harmed={harmed} died={} asserted={}",
         cases + 20 - wrong.len(),
         wrong.len(),
-        died.len()
+        died.len(),
+        asserted.len()
     );
     assert!(wrong.is_empty(), "wrong bytes or a panic in {} cases: {wrong:#?}", wrong.len());
-    // What its debug assertions end are mostly the cut files: zeros, from opening on, where they should go on.
-    let allowed = if cfg!(debug_assertions) { cases / 50 + 20 } else { cases / 50 };
-    assert!(died.len() <= allowed, "LMDB died in {} cases: {died:#?}", died.len());
+    // Measured: 12 of 2,500.
+    assert!(died.len() <= cases / 100, "LMDB died in {} cases: {died:#?}", died.len());
+    // The cut files are zeros where they should go on, which is no leaf.
+    assert!(asserted.len() <= 20 + cases / 100, "LMDB gave up in {} cases: {asserted:#?}", asserted.len());
     assert!(harmed > cases / 10, "only {harmed} cases did any harm: the test looks in the wrong place");
 }

@@ -239,6 +239,37 @@ async fn a_cursor_is_on_disk_within_about_a_second() {
     assert_eq!(copied.cursor("index").await.unwrap(), 5);
 }
 
+/// Cursors that move all the time, with nothing else to write, cost a sync about once a second, not one after the other.
+#[tokio::test]
+async fn cursors_that_keep_moving_are_not_synced_back_to_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = bites(dir.path(), 1 << 30);
+    // Each commit rewrites one of the two pages at the beginning, which tell where everything else is.
+    let first_pages = || {
+        let mut pages = [0; 8_192];
+        let mut file = std::fs::File::open(dir.path().join("data.mdb")).unwrap();
+        std::io::Read::read_exact(&mut file, &mut pages).unwrap();
+        pages
+    };
+    let (begun, mut commits, mut before, mut moved) = (Instant::now(), 0, first_pages(), 0);
+    while begun.elapsed() < Duration::from_millis(3_500) {
+        moved += 1;
+        store.advance("transcribe", moved).await.unwrap();
+        store.advance("index", moved).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let now = first_pages();
+        if now != before {
+            (commits, before) = (commits + 1, now);
+        }
+    }
+    assert!(moved > 100, "they moved {moved} times only");
+    assert!((1..=4).contains(&commits), "{commits} commits in {:?}", begun.elapsed());
+    assert_eq!(
+        (store.cursor("transcribe").await.unwrap(), store.cursor("index").await.unwrap()),
+        (moved, moved)
+    );
+}
+
 #[tokio::test]
 async fn a_copy_made_while_writing_is_whole() {
     let dir = tempfile::tempdir().unwrap();
