@@ -1,7 +1,6 @@
 //! Puts a pipeline together: stores, clock, bus, transcriber, limits.
 
 use crate::Beep;
-use crate::bus::MemoryBus;
 use beep_core::Result;
 use beep_core::bus::Bus;
 use beep_core::clock::{Clock, System};
@@ -15,20 +14,14 @@ use std::sync::Arc;
 pub struct Builder {
     pub(crate) stores: Stores,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) transcriber: Option<Arc<dyn Transcriber>>,
     pub(crate) max_body: usize,
 }
 
 impl Builder {
     pub(crate) fn new(stores: Stores) -> Self {
-        Self {
-            stores,
-            clock: Arc::new(System),
-            bus: Arc::new(MemoryBus::default()),
-            transcriber: None,
-            max_body: 10 << 20,
-        }
+        Self { stores, clock: Arc::new(System), bus: None, transcriber: None, max_body: 10 << 20 }
     }
 
     /// Where the time comes from; the system's clock unless set.
@@ -37,9 +30,10 @@ impl Builder {
         self
     }
 
-    /// The bus; one inside this process unless set.
+    /// The bus that leads to the other processes of the installation. Without one they hear of each other by looking at
+    /// the log, ten times a second.
     pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
-        self.bus = bus;
+        self.bus = Some(bus);
         self
     }
 

@@ -31,12 +31,14 @@ pub mod audio;
 mod builder;
 pub mod bus;
 mod grants;
+pub mod import;
 pub mod inbound;
 pub mod outbound;
 mod runtime;
 pub mod samples;
 pub mod services;
 pub mod transcriber;
+mod watch;
 pub mod workers;
 
 pub use builder::Builder;

@@ -1,16 +1,16 @@
 //! The running pipeline: the calls that shells make, and the tasks behind them.
 
 use crate::builder::Builder;
-use crate::bus::announce;
+use crate::bus::Bell;
 use crate::grants::require;
 use crate::inbound::{self, Recorded, Utterance};
 use crate::outbound::{Notifier, Query, Reader};
 use crate::services::changes::{Changes, Watch, Watcher};
 use crate::services::people::People;
-use crate::workers::{Follower, INDEX, IndexWorker, TRANSCRIBE, TranscribeWorker};
+use crate::watch;
+use crate::workers::{Follower, INDEX, IndexWorker, Leases, TRANSCRIBE, TranscribeWorker};
 use beep_core::auth::Verified;
 use beep_core::bite::{BiteKey, Label};
-use beep_core::bus::Bus;
 use beep_core::clock::{Clock, Millis, System};
 use beep_core::event::Seq;
 use beep_core::id::{ConversationId, UserId};
@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often the gate looks for changes of memberships: somebody removed is out within 100 ms.
-const GATE_LOOK: Duration = Duration::from_millis(50);
+/// How often a worker that one node runs for all is looked after by the others.
+const STAND_BY: Duration = Duration::from_secs(3);
 
 /// A running pipeline. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
@@ -36,12 +36,13 @@ pub struct Beep(Arc<Inner>);
 struct Inner {
     stores: Stores,
     clock: Arc<dyn Clock>,
-    bus: Arc<dyn Bus>,
+    bell: Arc<Bell>,
     gate: Arc<Gate>,
     notifier: Arc<Notifier>,
     changes: Arc<Changes>,
     transcriber: Option<Arc<dyn Transcriber>>,
     max_body: usize,
+    leases: Option<Leases>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -60,37 +61,48 @@ impl Beep {
         let notifier = Arc::new(Notifier::new(bites.clone(), gate.clone(), tail));
         let mut tasks = JoinSet::new();
 
-        let told = notifier.clone();
-        tasks.spawn(keep(bites.clone(), bus.clone(), Begin::At(tail), move |follower| {
-            told.clone().run(follower)
-        }));
+        let bell = Arc::new(Bell::new(tail, bus));
+        tasks.spawn(bell.clone().run(bites.clone()));
+        let log = Log { bites: bites.clone(), bell: bell.clone() };
 
+        let told = notifier.clone();
+        tasks.spawn(log.clone().keep(Begin::At(tail), None, move |follower| told.clone().run(follower)));
+
+        let networked = bites.capability().networked;
+        let leases = networked.then(|| Leases::new(stores.ephemeral.clone(), &System)).transpose()?;
         let worker = IndexWorker { bites: bites.clone(), search: stores.search.clone() };
         let index = move |follower| worker.clone().run(follower);
         let kept = stores.search.capability();
         // An index that ended with the last process is filled from the beginning.
         let begin = if kept.durable { Begin::Behind(INDEX) } else { Begin::At(0) };
-        tasks.spawn(keep(bites.clone(), bus.clone(), begin, index));
+        tasks.spawn(log.clone().keep(begin, leases.clone(), index));
 
         if let Some(transcriber) = transcriber.clone() {
-            let worker = TranscribeWorker::new(bites.clone(), bus.clone(), transcriber, clock.clone());
+            let worker = TranscribeWorker::new(
+                bites.clone(),
+                bell.clone(),
+                transcriber,
+                clock.clone(),
+                leases.clone(),
+            );
             let transcribe = move |follower| worker.clone().run(follower);
-            tasks.spawn(keep(bites.clone(), bus.clone(), Begin::Behind(TRANSCRIBE), transcribe));
+            tasks.spawn(log.keep(Begin::Behind(TRANSCRIBE), None, transcribe));
         }
 
         let changes = Arc::new(Changes::new(stores.directory.clone(), gate.clone()).await?);
         tasks.spawn(changes.clone().run());
-        tasks.spawn(watch_memberships(gate.clone()));
+        tasks.spawn(watch::directory(stores.directory.clone(), gate.clone(), changes.clone()));
         let tasks = Mutex::new(tasks);
         Ok(Self(Arc::new(Inner {
             stores,
             clock,
-            bus,
+            bell,
             gate,
             notifier,
             changes,
             transcriber,
             max_body,
+            leases,
             tasks,
         })))
     }
@@ -125,28 +137,28 @@ impl Beep {
     /// [`ErrorKind::Denied`] unless the grant allows speaking, [`ErrorKind::TooLarge`], [`ErrorKind::Invalid`] and
     /// [`ErrorKind::UnsupportedMedia`] as the bytes deserve, [`ErrorKind::Conflict`] when other bytes stand there.
     pub async fn record(&self, grant: &Grant, utterance: Utterance) -> Result<Recorded> {
-        let Inner { stores, bus, clock, max_body, .. } = &*self.0;
-        inbound::record(&*stores.bites, &**bus, grant, utterance, *max_body, clock.now()).await
+        let Inner { stores, bell, clock, max_body, .. } = &*self.0;
+        inbound::record(&*stores.bites, bell, grant, utterance, *max_body, clock.now()).await
     }
 
     /// Attaches a record to a bite; only its author may.
     pub async fn attach(&self, grant: &Grant, start: Millis, body: Bytes) -> Result<Recorded> {
-        let Inner { stores, bus, clock, .. } = &*self.0;
-        inbound::attach(&*stores.bites, &**bus, grant, start, body, clock.now()).await
+        let Inner { stores, bell, clock, .. } = &*self.0;
+        inbound::attach(&*stores.bites, bell, grant, start, body, clock.now()).await
     }
 
     /// Deletes a bite with everything that belongs to it: its author, or whoever may moderate.
     pub async fn delete(&self, grant: &Grant, start: Millis) -> Result<()> {
         require(grant, Action::Listen)?;
         let none = || Error::new(ErrorKind::NotFound, "no bite starts there");
-        let Inner { stores, bus, clock, .. } = &*self.0;
+        let Inner { stores, bell, clock, .. } = &*self.0;
         let bite = BiteKey::new(Label::Bite, grant.conversation().clone(), start);
         let meta = stores.bites.head(&bite).await?.ok_or_else(none)?;
         if meta.author.user != grant.identity().user {
             require(grant, Action::Moderate)?;
         }
         let entry = stores.bites.delete(grant.conversation(), start, clock.now()).await?.ok_or_else(none)?;
-        announce(&**bus, &entry).await;
+        bell.announce(&entry).await;
         Ok(())
     }
 
@@ -158,8 +170,8 @@ impl Beep {
 
     /// People, conversations, members and contacts.
     pub fn people(&self) -> People<'_> {
-        let Inner { stores, gate, bus, changes, clock, .. } = &*self.0;
-        People { stores, gate, bus: &**bus, changes, clock: &**clock, entropy: &System }
+        let Inner { stores, gate, bell, changes, clock, .. } = &*self.0;
+        People { stores, gate, bell, changes, clock: &**clock, entropy: &System }
     }
 
     /// Everything that happens in what this user may hear, from behind `after` if given, else from now on.
@@ -199,6 +211,9 @@ impl Beep {
     pub async fn shutdown(&self) {
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
+        if let Some(leases) = &self.0.leases {
+            leases.release_all().await;
+        }
     }
 }
 
@@ -208,45 +223,58 @@ enum Begin {
     Behind(&'static str),
 }
 
-/// Runs a worker for as long as the pipeline lives. One that panics is begun anew: it is idempotent, and nobody else
-/// would do its work.
-async fn keep<F: Future<Output = ()>>(
+/// The log, and what tells that it has grown.
+#[derive(Clone)]
+struct Log {
     bites: Arc<dyn BiteStore>,
-    bus: Arc<dyn Bus>,
-    begin: Begin,
-    run: impl Fn(Follower) -> F,
-) {
-    loop {
-        let position = match begin {
-            Begin::At(seq) => Ok(seq),
-            Begin::Behind(group) => bites.cursor(group).await,
-        };
-        let follower = match position {
-            Ok(position) => Follower::begin(bites.clone(), &*bus, position).await,
-            Err(e) => Err(e),
-        };
-        match follower {
-            Ok(follower) => {
-                if AssertUnwindSafe(run(follower)).catch_unwind().await.is_err() {
-                    tracing::error!("a worker panicked; it is begun anew");
-                }
-            }
-            Err(e) => tracing::warn!(error = %e, "a worker cannot begin; trying again"),
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    bell: Arc<Bell>,
 }
 
-async fn watch_memberships(gate: Arc<Gate>) {
-    let mut look = tokio::time::interval(GATE_LOOK);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
-        let Err(e) = gate.follow().await else { continue };
-        tracing::warn!(error = %e, "the changes of memberships cannot be read; every permission is asked anew");
-        // Changes that are no longer kept cannot be caught up with: nothing is remembered, so begin behind them.
-        if let Err(e) = gate.begin().await {
-            tracing::warn!(error = %e, "the directory does not answer");
+impl Log {
+    /// Runs a worker for as long as the pipeline lives. One that panics is begun anew: it is idempotent, and nobody else
+    /// would do its work. With leases, one node runs it for all.
+    async fn keep<F: Future<Output = ()>>(
+        self,
+        begin: Begin,
+        leases: Option<Leases>,
+        run: impl Fn(Follower) -> F,
+    ) {
+        loop {
+            let mut lease = None;
+            if let (Some(leases), Begin::Behind(group)) = (&leases, &begin) {
+                lease = leases.claim(group).await;
+                if lease.is_none() {
+                    tokio::time::sleep(STAND_BY).await;
+                    continue;
+                }
+            }
+            let position = match begin {
+                Begin::At(seq) => Ok(seq),
+                Begin::Behind(group) => self.bites.cursor(group).await,
+            };
+            match position {
+                Ok(position) => {
+                    let follower = Follower::new(self.bites.clone(), self.bell.listen(), position);
+                    let work = AssertUnwindSafe(run(follower)).catch_unwind();
+                    let lost = async {
+                        match &mut lease {
+                            Some(lease) => lease.lost().await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        ended = work => if ended.is_err() {
+                            tracing::error!("a worker panicked; it is begun anew");
+                        },
+                        () = lost => tracing::info!("another node does this work now"),
+                    }
+                }
+                Err(e) => tracing::warn!(error = %e, "a worker cannot begin; trying again"),
+            }
+            if let Some(lease) = lease {
+                lease.release().await;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }

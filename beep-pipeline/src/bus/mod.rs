@@ -1,15 +1,13 @@
-//! Buses: how the processes and tasks of an installation hear that the log has grown.
+//! Buses: how the processes of an installation hear that the log has grown.
 
+mod bell;
 mod memory;
+#[cfg(feature = "bus-nats")]
+pub mod nats;
+mod open;
 
+pub(crate) use bell::Bell;
 pub use memory::MemoryBus;
-
-use beep_core::bus::Bus;
-use beep_core::event::LogEntry;
-
-/// Rings the bell. A bus that fails costs time, never an entry: every follower also looks at the log by itself.
-pub(crate) async fn announce(bus: &dyn Bus, entry: &LogEntry) {
-    if let Err(e) = bus.publish(entry).await {
-        tracing::warn!(seq = entry.seq, error = %e, "the bus did not take a log entry; followers will find it in the log");
-    }
-}
+#[cfg(feature = "bus-nats")]
+pub use nats::NatsBus;
+pub use open::open;

@@ -1,10 +1,9 @@
 //! The one commit: a bite and its log entry together, then the bell.
 
 use super::accept::{Accepted, accept, accept_attachment};
-use crate::bus::announce;
+use crate::bus::Bell;
 use crate::grants::require;
 use beep_core::bite::{BiteKey, Digest, Label};
-use beep_core::bus::Bus;
 use beep_core::clock::Millis;
 use beep_core::event::Seq;
 use beep_core::permission::{Action, Grant};
@@ -52,7 +51,7 @@ pub struct Recorded {
 
 pub(crate) async fn record(
     store: &dyn BiteStore,
-    bus: &dyn Bus,
+    bell: &Bell,
     grant: &Grant,
     utterance: Utterance,
     max_bytes: usize,
@@ -67,13 +66,13 @@ pub(crate) async fn record(
         looked.map_err(|e| Error::internal("looking at a recording", e))??
     };
     let idempotency = utterance.idempotency_key.map(|name| idempotency_digest(grant, &name));
-    commit(store, bus, grant, accepted, Label::Bite, utterance.start, idempotency, now).await
+    commit(store, bell, grant, accepted, Label::Bite, utterance.start, idempotency, now).await
 }
 
 /// Attaches a record to a bite. Only its author may.
 pub(crate) async fn attach(
     store: &dyn BiteStore,
-    bus: &dyn Bus,
+    bell: &Bell,
     grant: &Grant,
     start: Millis,
     body: Bytes,
@@ -87,13 +86,13 @@ pub(crate) async fn attach(
     if meta.author.user != grant.identity().user {
         return Err(Error::new(ErrorKind::Denied, "only who said it may attach something to it"));
     }
-    commit(store, bus, grant, accepted, Label::User, Start::At(start), None, now).await
+    commit(store, bell, grant, accepted, Label::User, Start::At(start), None, now).await
 }
 
 #[allow(clippy::too_many_arguments)] // one call site each; a struct would only name them twice
 async fn commit(
     store: &dyn BiteStore,
-    bus: &dyn Bus,
+    bell: &Bell,
     grant: &Grant,
     accepted: Accepted,
     label: Label,
@@ -118,7 +117,7 @@ async fn commit(
         })
         .await?;
     if let Some(entry) = &put.entry {
-        announce(bus, entry).await;
+        bell.announce(entry).await;
     }
     Ok(Recorded { key: put.key, seq: put.entry.map(|e| e.seq), media_type, duration_ms, bytes, sha256 })
 }

@@ -64,8 +64,11 @@ impl IndexWorker {
         for (conversation, start) in places {
             // Deleted meanwhile, and perhaps taken out already by the worker of another process.
             let key = BiteKey::new(Label::Transcription, conversation, start);
-            if matches!(self.bites.head(&key).await, Ok(None)) {
-                self.search.remove(&key.conversation, start).await?;
+            match self.bites.head(&key).await {
+                Ok(None) => drop(self.search.remove(&key.conversation, start).await?),
+                // It is there, and `verify` names it.
+                Err(e) if e.kind() != ErrorKind::Corrupt => return Err(e),
+                _ => {}
             }
         }
         Ok(())

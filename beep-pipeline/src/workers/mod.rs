@@ -2,10 +2,12 @@
 
 mod follow;
 mod index;
+mod lease;
 mod transcribe;
 
 pub(crate) use follow::Follower;
 pub(crate) use index::IndexWorker;
+pub(crate) use lease::Leases;
 pub(crate) use transcribe::TranscribeWorker;
 pub use transcribe::{MAX_ATTEMPTS, MAX_TRANSCRIBED_MS};
 

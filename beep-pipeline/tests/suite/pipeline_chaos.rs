@@ -1,19 +1,22 @@
-//! Simulation: a bus that loses, doubles, delays and reorders; a store that fails; an engine that fails; a process that
+//! Simulation: one node, or two on the same stores; a bus that loses, doubles, delays and reorders; a store that fails; an engine that fails; a process that
 //! dies at any moment. Whatever the seed: no acknowledged bite, transcript or event is lost, none comes twice.
 //!
 //! `BEEP_SEEDS=20000` runs more seeds, `BEEP_SEED=17` replays one.
 
-use crate::pipeline_support::{Dice, Echo, Fate, Faulty, bob, crew, heard, log, say, stores, transcribed};
+use crate::pipeline_support::{
+    Dice, Echo, Fate, Faulty, bob, crew, heard, log, say, stores, ticking, transcribed,
+};
 use async_trait::async_trait;
 use beep_core::bite::{BiteKey, Label};
 use beep_core::bus::{Bus, Signal, Subscription};
 use beep_core::event::{Event, LogEntry, Seq};
-use beep_core::store::Stores;
+use beep_core::store::{Capability, Stores};
 use beep_core::transcriber::Transcriber;
 use beep_core::transcript::Transcript;
 use beep_core::{Error, ErrorKind, Result};
 use beep_pipeline::Beep;
 use beep_pipeline::outbound::Delivery;
+use beep_storage::memory::MemoryEphemeral;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +28,8 @@ use tokio::sync::{broadcast, watch};
 struct Chaos {
     dice: Dice,
     calm: AtomicBool,
+    /// Whether a second node works on the same stores.
+    crowded: bool,
 }
 
 impl Chaos {
@@ -44,6 +49,10 @@ impl Fate for Chaos {
             tokio::time::sleep(Duration::from_millis(self.dice.roll(40))).await;
         }
         Ok(())
+    }
+
+    fn capability(&self, of: Capability) -> Capability {
+        if self.crowded { Capability::networked(true) } else { of }
     }
 
     async fn after(&self, call: &'static str) -> Result<()> {
@@ -186,11 +195,15 @@ async fn read(
 
 /// One run: some lives of a process over the same stores, each killed at a moment of the seed's choice.
 async fn simulate(seed: u64) {
-    let chaos = Arc::new(Chaos { dice: Dice::new(seed), calm: AtomicBool::new(false) });
+    let chaos =
+        Arc::new(Chaos { dice: Dice::new(seed), calm: AtomicBool::new(false), crowded: seed % 2 == 1 });
     let mut stores = stores().await;
     let bites = stores.bites.clone();
     stores.bites = Faulty::new(bites.clone(), chaos.clone());
     let bus = Arc::new(ChaosBus { wire: broadcast::Sender::new(4), chaos: chaos.clone() });
+    if chaos.crowded {
+        stores.ephemeral = Arc::new(MemoryEphemeral::new(ticking()));
+    }
     let (life, lives) = watch::channel(None);
     let (end, last) = watch::channel(0);
     let readers: Vec<_> = ["alice", "carol"]
@@ -200,6 +213,7 @@ async fn simulate(seed: u64) {
 
     let (mut acknowledged, mut deleted, mut unsure, mut next) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0u64);
+    let other = if chaos.crowded { Some(start(&stores, &bus, &chaos).await) } else { None };
     for _ in 0..2 + chaos.dice.roll(4) {
         let beep = start(&stores, &bus, &chaos).await;
         life.send_replace(Some(beep.clone()));
@@ -266,6 +280,9 @@ async fn simulate(seed: u64) {
         }
     }
     beep.shutdown().await;
+    if let Some(other) = other {
+        other.shutdown().await;
+    }
 }
 
 #[test]

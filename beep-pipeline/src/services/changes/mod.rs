@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use stream::{Known, Looks, Places, Stream, shift};
 use tokio::sync::{Notify, RwLock};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
-/// How often the directory is looked at for what other processes changed.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked whether readers went away, and what could not be read is read again.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Changes per look.
 const PAGE: usize = 1_000;
 /// Users read at once when many come into sight together.
@@ -72,23 +72,25 @@ impl Changes {
         self.bell.notify_one();
     }
 
+    /// The directory reaches this far: what is not told yet is told at once.
+    pub(crate) fn reach(&self, seq: u64) {
+        if self.position.load(Ordering::SeqCst) < seq {
+            self.ring();
+        }
+    }
+
     /// Runs until dropped.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut swept = Instant::now();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = look.tick() => {}
+                _ = sweep.tick() => self.lock().retain(|stream| stream.mailbox.sweep()),
                 () = self.bell.notified() => {}
             }
             if AssertUnwindSafe(self.round()).catch_unwind().await.is_err() {
                 tracing::error!("telling a change panicked; its readers must come back");
                 self.end_all();
-            }
-            if swept.elapsed() >= Duration::from_secs(1) {
-                swept = Instant::now();
-                self.lock().retain(|stream| stream.mailbox.sweep());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Conversations: made, named, pinned, listened to and ended.
 
 use super::rules::check_looks;
+use super::turns::turn;
 use super::{People, no_conversation};
 use beep_core::Result;
 use beep_core::bite::{Label, MAX_PAGE, ScanRange};
@@ -62,6 +63,7 @@ impl People<'_> {
         id: &ConversationId,
         patch: ConversationPatch,
     ) -> Result<Membership> {
+        let _turn = turn(id).await;
         self.may(asker, id, Action::Moderate).await?;
         check_looks(patch.title.as_deref(), patch.picture.as_deref())?;
         let conversation = self.directory().patch_conversation(id, patch).await?;
@@ -72,8 +74,12 @@ impl People<'_> {
     /// An owner ends the conversation for all, with everything said there; any other member leaves it. What was
     /// interrupted goes on when it is called again.
     pub async fn delete_conversation(&self, asker: &UserId, id: &ConversationId) -> Result<()> {
+        let turn = turn(id).await;
         match self.role(asker, id).await? {
-            Role::Owner => self.erase_conversation(id).await,
+            Role::Owner => {
+                drop(turn); // thousands of bites may have to go, and nobody else can bring the conversation back
+                self.erase_conversation(id).await
+            }
             role => self.leave(id, asker, role).await,
         }
     }

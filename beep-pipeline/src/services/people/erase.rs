@@ -2,7 +2,7 @@
 
 use super::People;
 use super::members::heir;
-use crate::bus::announce;
+use super::turns::turn;
 use beep_core::bite::{BiteKey, Label, MAX_PAGE, ScanRange};
 use beep_core::clock::Millis;
 use beep_core::id::{ConversationId, UserId};
@@ -46,9 +46,11 @@ impl People<'_> {
 
     /// Takes a user out of a conversation, which gets another owner where it needs one, or ends where nobody is left.
     async fn withdraw(&self, user: &UserId, conversation: &ConversationId) -> Result<()> {
+        let turn = turn(conversation).await;
         let mut others = self.directory().members(conversation).await?;
         others.retain(|m| m.user != *user);
         let Some(Member { user: heir, role }) = heir(&others) else {
+            drop(turn);
             return self.erase_conversation(conversation).await;
         };
         // Before the owner is gone: whoever is interrupted here leaves two owners, never none.
@@ -107,7 +109,7 @@ impl People<'_> {
             bites.delete(conversation, start, self.clock.now()).await
         };
         match erased.await {
-            Ok(Some(entry)) => announce(self.bus, &entry).await,
+            Ok(Some(entry)) => self.bell.announce(&entry).await,
             Ok(None) => {}
             // Whose it is cannot be read. It must not keep everything else from being erased.
             Err(e) if e.kind() == ErrorKind::Corrupt => {

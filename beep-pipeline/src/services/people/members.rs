@@ -1,5 +1,6 @@
 //! Members: added, given roles, removed; and the rule that a conversation always has an owner.
 
+use super::turns::turn;
 use super::users::Profile;
 use super::{People, denied};
 use beep_core::auth::{Scope, Verified};
@@ -48,6 +49,7 @@ impl People<'_> {
         user: &UserId,
         role: Option<Role>,
     ) -> Result<()> {
+        let _turn = turn(conversation).await;
         let own = self.may(asker, conversation, Action::Speak).await?;
         self.known(user).await?;
         // From the directory itself: what is decided here is written back.
@@ -90,6 +92,7 @@ impl People<'_> {
         conversation: &ConversationId,
         user: &UserId,
     ) -> Result<()> {
+        let _turn = turn(conversation).await;
         let own = self.role(asker, conversation).await?;
         if asker != user && own < Action::Moderate.needs() {
             return Err(denied("only an admin or owner may remove others"));
@@ -115,7 +118,7 @@ impl People<'_> {
         Ok(self.gate.role(conversation, user).await?.is_some())
     }
 
-    /// Ends a membership unless it is that of the last owner.
+    /// Ends a membership unless it is that of the last owner. Within the caller's turn.
     pub(super) async fn leave(&self, conversation: &ConversationId, user: &UserId, role: Role) -> Result<()> {
         if role == Role::Owner {
             self.another_owner(conversation, user).await?;
@@ -138,7 +141,8 @@ impl People<'_> {
         Err(Error::new(ErrorKind::Conflict, why))
     }
 
-    /// Two owners who go at the same moment each see the other as the one who stays: then there is an heir after all.
+    /// Two owners who go at the same moment, by different processes, each see the other as the one who stays: then there
+    /// is an heir after all.
     async fn keep_an_owner(&self, conversation: &ConversationId) -> Result<()> {
         let members = self.directory().members(conversation).await?;
         if members.iter().any(|m| m.role == Role::Owner) {

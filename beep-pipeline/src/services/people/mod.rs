@@ -5,6 +5,7 @@ mod conversations;
 mod erase;
 mod members;
 mod rules;
+mod turns;
 mod users;
 
 pub use contacts::MAX_ADDED;
@@ -13,8 +14,8 @@ pub use members::Participant;
 pub(super) use rules::check_patch;
 pub use users::{MAX_LOOKUPS, NewPerson, Profile};
 
+use crate::bus::Bell;
 use crate::services::changes::Changes;
-use beep_core::bus::Bus;
 use beep_core::clock::{Clock, Entropy};
 use beep_core::id::{ConversationId, UserId};
 use beep_core::permission::{Action, Gate};
@@ -25,6 +26,8 @@ use beep_core::{Error, ErrorKind, Result};
 ///
 /// * To somebody who is not in a conversation, every call answers [`ErrorKind::NotFound`], whether or not there is one.
 ///   A member whose role does not allow the call gets [`ErrorKind::Denied`].
+/// * Calls that change a conversation or its members take turns: in this process a check of a role holds until what it
+///   allowed is done.
 /// * When a call that changes a membership returns, this process goes by the change. Others follow within 100 ms.
 /// * [`ErrorKind::Malformed`] is what cannot be read, [`ErrorKind::Invalid`] what can but must not be, such as a name
 ///   that is too long.
@@ -32,7 +35,7 @@ use beep_core::{Error, ErrorKind, Result};
 pub struct People<'a> {
     pub(crate) stores: &'a Stores,
     pub(crate) gate: &'a Gate,
-    pub(crate) bus: &'a dyn Bus,
+    pub(crate) bell: &'a Bell,
     pub(crate) changes: &'a Changes,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) entropy: &'a dyn Entropy,

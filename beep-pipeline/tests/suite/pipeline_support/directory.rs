@@ -1,4 +1,4 @@
-//! A directory that can be away.
+//! A directory that can be away, or no longer keep its old changes.
 
 use async_trait::async_trait;
 use beep_core::bite::Digest;
@@ -10,18 +10,20 @@ use beep_core::store::{
 };
 use beep_core::{Error, ErrorKind, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Passes everything on while it is there.
 #[derive(Debug)]
 pub struct Moody {
     inner: Arc<dyn Directory>,
     pub away: AtomicBool,
+    /// Changes before this one are no longer kept.
+    pub kept_from: AtomicU64,
 }
 
 impl Moody {
     pub fn new(inner: Arc<dyn Directory>) -> Arc<Self> {
-        Arc::new(Self { inner, away: AtomicBool::new(false) })
+        Arc::new(Self { inner, away: AtomicBool::new(false), kept_from: AtomicU64::new(0) })
     }
 
     fn there(&self) -> Result<&dyn Directory> {
@@ -163,6 +165,9 @@ impl Directory for Moody {
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<ChangeEntry>> {
+        if after + 1 < self.kept_from.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Invalid, "changes that old are no longer kept"));
+        }
         self.there()?.changes(after, limit).await
     }
 

@@ -15,6 +15,11 @@ pub trait Fate: Send + Sync + std::fmt::Debug {
     /// Before a call of this name reaches the store; an error keeps it from getting there.
     async fn before(&self, call: &'static str) -> Result<()>;
 
+    /// What the store says that it can do.
+    fn capability(&self, of: Capability) -> Capability {
+        of
+    }
+
     /// After the store has done it; an error replaces its answer.
     async fn after(&self, _call: &'static str) -> Result<()> {
         Ok(())
@@ -45,7 +50,7 @@ impl Faulty {
 #[async_trait]
 impl BiteStore for Faulty {
     fn capability(&self) -> Capability {
-        self.inner.capability()
+        self.fate.capability(self.inner.capability())
     }
 
     async fn put(&self, bite: NewBite) -> Result<Put> {

@@ -9,7 +9,7 @@ pub use fakes::{Echo, wav};
 pub use faulty::{Fate, Faulty};
 
 use beep_core::bite::{BiteKey, Label};
-use beep_core::clock::System;
+use beep_core::clock::{ManualClock, System};
 use beep_core::event::{Event, LogEntry};
 use beep_core::id::{ConversationId, Identity};
 use beep_core::permission::{Action, Gate, Grant};
@@ -20,6 +20,7 @@ use beep_storage::StorageConfig;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The conversation of all these tests.
 pub fn crew() -> ConversationId {
@@ -51,6 +52,20 @@ pub async fn stores() -> Stores {
     directory.put_member(&crew(), &"bob".parse().unwrap(), Role::Member).await.unwrap();
     directory.put_member(&crew(), &"carol".parse().unwrap(), Role::Listener).await.unwrap();
     stores
+}
+
+/// A clock that goes with the paused time of this test's runtime.
+pub fn ticking() -> Arc<ManualClock> {
+    const TICK: u64 = 100;
+    let clock = Arc::new(ManualClock::at(1_000));
+    let ticked = clock.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(TICK)).await;
+            ticked.advance(TICK);
+        }
+    });
+    clock
 }
 
 /// Bob's grant to speak, without asking the directory.
