@@ -101,12 +101,21 @@ fn place(matches: &ArgMatches, global: &Global) -> Result<Where, clap::Error> {
             if flag("token") {
                 return Err(conflict("--token goes with --server, not with --data-dir"));
             }
-            Ok(Where::Data(DataDir::new(dir)))
+            local(DataDir::new(dir))
         }
         (_, Some(url)) => Ok(Where::Server { url: url.clone(), token: global.token.clone() }),
         (_, None) if flag("token") => Err(conflict("--token goes with --server")),
-        (_, None) => Ok(Where::Data(DataDir::default_location())),
+        (_, None) => local(DataDir::default_location()),
     }
+}
+
+/// Stores are named by URLs, which are text: another name would be another directory on the way.
+fn local(data: DataDir) -> Result<Where, clap::Error> {
+    if data.path().to_str().is_none() {
+        let text = "the name of the data directory must be valid UTF-8: choose another one";
+        return Err(Cli::command().error(ClapError::InvalidUtf8, text));
+    }
+    Ok(Where::Data(data))
 }
 
 fn refuse(e: &clap::Error) -> ExitCode {

@@ -10,6 +10,7 @@ use beep_core::store::{BiteStoreExt, Conversation, Stores, User};
 use beep_pipeline::Beep;
 use beep_pipeline::services::people::People;
 use beep_storage::DataDir;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Whether a data directory that is not there is made.
@@ -27,7 +28,16 @@ pub async fn open(data: &DataDir, missing: Missing) -> Result<Stores> {
         return Err(no_directory(data));
     }
     // Where the server's variables put a store elsewhere, it is elsewhere for us as well.
-    let storage = data.storage_but(|name| std::env::var(format!("BEEP_STORE_{}", name.to_uppercase())).ok());
+    let odd = RefCell::new(None);
+    let storage = data.storage_but(|name| {
+        let variable = format!("BEEP_STORE_{}", name.to_uppercase());
+        let url = std::env::var_os(&variable)?.into_string();
+        url.map_err(|_| odd.replace(Some(variable))).ok()
+    });
+    // Elsewhere is not here.
+    if let Some(variable) = odd.into_inner() {
+        return Err(Failure::usage(format!("{variable} must be valid UTF-8")));
+    }
     Ok(beep_storage::open(&storage, Arc::new(System)).await?)
 }
 

@@ -42,6 +42,9 @@ pub async fn assemble(config: &Config) -> Result<App> {
     tokio::spawn(follow_keys(data.clone(), Arc::downgrade(&jwt)));
     let stores = beep_storage::open(&storage(config, &data), clock.clone()).await?;
     let mut builder = Beep::builder(stores).clock(clock).max_body(config.http.max_body);
+    if !config.bus.0.is_empty() {
+        builder = builder.bus(beep_pipeline::bus::open(&config.bus.0).await?);
+    }
     let transcription_off = match transcriber(config, &data) {
         Ok(transcriber) => {
             tracing::info!(model = transcriber.model(), "transcription is on");
@@ -108,13 +111,14 @@ fn networks(text: &str) -> Result<Vec<IpNet>> {
 
 /// The embedded stores, but for those that the configuration puts elsewhere.
 fn storage(config: &Config, data: &DataDir) -> StorageConfig {
-    let Store { bites, directory, search, blobs, ephemeral } = &config.store;
+    let Store { bites, directory, search, blobs, ephemeral, bodies } = &config.store;
     data.storage_but(|name| match name {
         "bites" => Some(bites.clone()),
         "directory" => Some(directory.clone()),
         "search" => Some(search.clone()),
         "blobs" => Some(blobs.clone()),
         "ephemeral" => Some(ephemeral.clone()),
+        "bodies" => Some(bodies.clone()),
         _ => None,
     })
 }

@@ -2,6 +2,7 @@
 
 use beep_core::{Error, ErrorKind, Result};
 use beep_pipeline::services::login::Limits;
+use beep_storage::StorageConfig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -18,6 +19,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the stores are.
     pub store: Store,
+    /// How the servers of an installation hear of each other: `nats://host:4222`; each looks at the log unless set.
+    pub bus: Secret,
     /// Limits of the HTTP edge.
     pub http: Http,
     /// Tokens.
@@ -42,7 +45,7 @@ impl Default for Listen {
 }
 
 /// Where the stores are; each a URL such as `heed:/srv/beep/bites`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
     /// Bites, log and cursors.
@@ -55,6 +58,20 @@ pub struct Store {
     pub blobs: String,
     /// Codes, limits, presence.
     pub ephemeral: String,
+    /// Where `postgres:` puts bytes that are too many for a row: an object store; into its rows unless set.
+    pub bodies: String,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        StorageConfig::from(self.clone()).fmt(f)
+    }
+}
+
+impl From<Store> for StorageConfig {
+    fn from(Store { bites, directory, search, blobs, ephemeral, bodies }: Store) -> Self {
+        Self { bites, directory, search, blobs, ephemeral, bodies }
+    }
 }
 
 /// Limits of the HTTP edge.

@@ -3,6 +3,9 @@
 //! `BEEP_TORTURE_CYCLES` sets the number of kills (5; CI 100; nightly 1,000), `BEEP_TORTURE_SEED` repeats a run.
 #![allow(clippy::unwrap_used)] // whatever fails here fails the run
 
+#[allow(dead_code)] // the storage crate's tests use the rest
+#[path = "../../beep-storage/tests/services/mod.rs"]
+mod services;
 mod support;
 
 use beep_core::bite::{BiteKey, Digest, Label};
@@ -12,6 +15,7 @@ use beep_core::id::ConversationId;
 use beep_core::store::{BiteStore, BiteStoreExt};
 use beep_pipeline::samples::SAMPLES;
 use beep_pipeline::workers::TRANSCRIBE;
+use beep_storage::StorageConfig;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 use std::collections::{HashMap, HashSet};
@@ -66,12 +70,34 @@ fn seed() -> u64 {
 
 #[test]
 fn acknowledged_bites_survive_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    survive_kills("R1", &Installation::create(dir.path(), CLIENTS), setting("BEEP_TORTURE_CYCLES", 5));
+}
+
+/// The same with the record in Postgres and larger bodies beside it.
+#[test]
+fn acknowledged_bites_survive_kill_9_on_postgres() {
+    let Some(postgres) = services::postgres::Server::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let storage = StorageConfig {
+        bites: postgres.url(),
+        directory: postgres.url(),
+        search: postgres.url(),
+        blobs: postgres.url(),
+        bodies: format!("file:{}", dir.path().join("bodies").display()),
+        ..StorageConfig::embedded(dir.path())
+    };
+    let installation = Installation::create_in(dir.path(), storage, CLIENTS);
+    survive_kills("R1-postgres", &installation, setting("BEEP_TORTURE_CYCLES", 5).div_ceil(5));
+}
+
+fn survive_kills(goal: &str, installation: &Installation, cycles: u64) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let cycles = setting("BEEP_TORTURE_CYCLES", 5);
     let seed = seed();
     let mut rng = SmallRng::seed_from_u64(seed);
-    let dir = tempfile::tempdir().unwrap();
-    let installation = Installation::create(dir.path(), CLIENTS);
+    let settings = installation.settings();
+    let settings: Vec<_> = settings.iter().map(|(name, url)| (name.as_str(), url.as_str())).collect();
+    let start = || Server::start(installation.dir(), &settings);
     let ledger = Mutex::new(Ledger::default());
     let next = AtomicU64::new(1);
     let mut ready = Vec::new();
@@ -79,9 +105,9 @@ fn acknowledged_bites_survive_kill_9() {
     let mut bad_cycles = 0;
     let mut last = Span::default();
     for cycle in 0..cycles {
-        let mut server = Server::start(dir.path(), &[]);
+        let mut server = start();
         ready.push(server.ready_after);
-        let found = read_back(&server, &installation, &ledger.lock().unwrap(), &last);
+        let found = read_back(&server, installation, &ledger.lock().unwrap(), &last);
         bad_cycles += u64::from(!found.good());
         each_cycle.add(&found);
         last = Span::begin(&ledger.lock().unwrap(), &next);
@@ -98,19 +124,19 @@ fn acknowledged_bites_survive_kill_9() {
         });
         last.end(&ledger.lock().unwrap(), &next);
     }
-    let server = Server::start(dir.path(), &[]);
+    let server = start();
     ready.push(server.ready_after);
     let ledger = ledger.into_inner().unwrap();
-    let found = read_back(&server, &installation, &ledger, &Span::all(&ledger, &next));
+    let found = read_back(&server, installation, &ledger, &Span::all(&ledger, &next));
     bad_cycles += u64::from(!found.good());
     drop(server);
-    let stored = check_log(&installation, &ledger);
+    let stored = check_log(installation, &ledger);
 
     ready.sort();
     let p99 = ready[(ready.len() - 1) * 99 / 100];
     let fail = bad_cycles + u64::from(p99 > READY_LIMIT) + ledger.refused.len() as u64;
     println!(
-        "goal=R1 pass={} fail={fail} cycles={cycles} acknowledged={} lost={} corrupt={} half={} \
+        "goal={goal} pass={} fail={fail} cycles={cycles} acknowledged={} lost={} corrupt={} half={} \
          unacknowledged_visible={} stored={stored} ready_p99_ms={} limit_ms={} seed={seed}",
         cycles - bad_cycles.min(cycles),
         ledger.acknowledged.len(),

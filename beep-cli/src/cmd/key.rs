@@ -66,7 +66,8 @@ pub async fn run(command: Command, context: &Context) -> Result<Outcome> {
             let lifetime = Duration::from_secs(args.hours.saturating_mul(3_600));
             let config = JwtConfig { lifetime, ..JwtConfig::default() };
             for file in data.prune_keys(&config, &System)? {
-                out.made(&file.display().to_string(), &json!({ "removed": file }))?;
+                let file = file.display().to_string();
+                out.made(&file, &json!({ "removed": file }))?;
             }
         }
     }
@@ -74,5 +75,6 @@ pub async fn run(command: Command, context: &Context) -> Result<Outcome> {
 }
 
 fn shown(file: &Path, key: &SigningKey, signs: bool) -> serde_json::Value {
-    json!({ "kid": key.kid(), "alg": key.algorithm(), "signs": signs, "file": file })
+    // A name that is no text is shown as well as it can be.
+    json!({ "kid": key.kid(), "alg": key.algorithm(), "signs": signs, "file": file.display().to_string() })
 }

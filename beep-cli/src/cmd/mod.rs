@@ -7,8 +7,10 @@ mod conversation;
 mod erase;
 mod export;
 mod get;
+mod import;
 mod ingest;
 mod key;
+mod migrate;
 mod recogniser;
 mod scan;
 mod search;
@@ -50,6 +52,10 @@ pub enum Command {
     Export(export::Args),
     /// Erase a user with everything that they recorded
     Erase(erase::Args),
+    /// Move a whole installation to other stores
+    Migrate(migrate::Args),
+    /// Take over the data of the original of 2019
+    Import(import::Args),
     /// Show and replace the keys that sign tokens
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::Command),
@@ -136,6 +142,8 @@ pub async fn run(command: Command, context: Context) -> Result<Outcome> {
         Command::Session(command) => session::run(command, &context).await,
         Command::Export(args) => export::run(&args, &context).await,
         Command::Erase(args) => erase::run(&args, &context).await,
+        Command::Migrate(args) => migrate::run(&args, &context).await,
+        Command::Import(args) => import::run(&args, &context).await,
         Command::Key(command) => key::run(command, &context).await,
         Command::Ingest(args) => ingest::run(args, &context).await,
         Command::Scan(args) => scan::run(&args, &context).await,

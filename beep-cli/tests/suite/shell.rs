@@ -1,6 +1,8 @@
 //! What a shell sees: help, completions, exit codes, JSON errors, pipes that close.
 
 use crate::support::{Installation, bare, beep_cli, ended, finish, wav};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 #[test]
@@ -181,4 +183,42 @@ fn speech_models_are_listed_and_wrong_ones_refused() {
     std::fs::create_dir(&folder).unwrap();
     let refused = beep.run(["speech".as_ref(), "add".as_ref(), folder.as_os_str()]).fails(1);
     assert!(refused.err.contains("no Vosk model"), "{}", refused.err);
+}
+
+/// What is no text is refused in a sentence where it is ours, and nobody's business where it is not. A data directory
+/// of such a name would become another one on the way to its stores.
+#[test]
+fn an_environment_that_is_no_text_is_no_panic() {
+    let here = tempfile::tempdir().unwrap();
+    let bytes = OsStr::from_bytes(b"\xff\xfe");
+    let refused = |change: &dyn Fn(&mut std::process::Command)| {
+        let mut command = beep_cli();
+        command.current_dir(here.path()).env("HOME", here.path()).args([
+            "user",
+            "create",
+            "--phone",
+            "+6590000001",
+            "--first",
+            "A",
+        ]);
+        change(&mut command);
+        let refused = finish(command).fails(2);
+        assert!(refused.out.is_empty() && refused.err.starts_with("error: "), "{}", refused.err);
+        assert!(refused.err.contains("UTF-8"), "{}", refused.err);
+        assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0, "something was made");
+    };
+    for name in ["BEEP_SERVER", "BEEP_TOKEN", "BEEP_DATA_DIR", "XDG_DATA_HOME", "BEEP_STORE_BITES"] {
+        refused(&|command| {
+            command.env(name, bytes);
+        });
+    }
+    refused(&|command| {
+        command.arg("--data-dir").arg(bytes);
+    });
+
+    let beep = Installation::new();
+    let mut command = beep.command(["user", "list"]);
+    command.env("LESSOPEN", bytes).env(OsStr::from_bytes(b"BEEP_\xff"), "x");
+    beep.user("+6590000001", "Alice");
+    assert_eq!(finish(command).ok().lines().len(), 1);
 }

@@ -273,7 +273,7 @@ fn mutated_requests_never_hurt() {
     let body = wav("a mutated bite");
     let mut valid: Vec<Vec<u8>> = Vec::new();
     for (path, methods) in ROUTES {
-        for method in methods.iter().filter(|_| *path != "/subscribe") {
+        for method in methods.iter().filter(|_| !path.contains("subscribe")) {
             // She is still needed.
             if (*method, *path) == ("DELETE", "/core/user") {
                 continue;

@@ -18,17 +18,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// An open stream.
-struct Stream {
+pub struct Stream {
     body: Incoming,
     buffer: String,
 }
 
 /// Type and object of an event.
-type Event = (String, Value);
+pub type Event = (String, Value);
 
 impl Stream {
     /// Opens `/core/user/subscribe…` and reads its first block: from here on every change is told.
-    async fn open(server: &Server, who: &Person, below: &str) -> Self {
+    pub async fn open(server: &Server, who: &Person, below: &str) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(async move {
@@ -62,7 +62,7 @@ impl Stream {
     }
 
     /// The next event, its shape checked; none at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Event> {
         loop {
             let block = self.block().await?;
             if block.starts_with(':') {
@@ -77,7 +77,7 @@ impl Stream {
     }
 
     /// The next event must be of this type and about this id; answers its object.
-    async fn expect(&mut self, kind: &str, id: &str) -> Value {
+    pub async fn expect(&mut self, kind: &str, id: &str) -> Value {
         let (was, object) = self.next().await.expect("the stream goes on");
         assert_eq!((was.as_str(), object["id"].as_str().unwrap()), (kind, id), "{object}");
         if kind == "delete" {
@@ -87,7 +87,7 @@ impl Stream {
     }
 
     /// Everything until the stream ends.
-    async fn rest(&mut self) -> Vec<Event> {
+    pub async fn rest(&mut self) -> Vec<Event> {
         let mut rest = Vec::new();
         while let Some(event) = self.next().await {
             rest.push(event);

@@ -1,17 +1,12 @@
 //! Publishing: what is acknowledged is stored once, bit for bit, and nothing is ever overwritten (D2, D4, D5, D9).
 
-#[path = "../../../beep-pipeline/tests/suite/pipeline_support/faulty.rs"]
-#[allow(dead_code)]
-mod faulty;
-
-use crate::common::{Person, Server, Setup, conversation, garbage, memory, raw, wav};
+use crate::common::{Fate, Faulty, Person, Server, Setup, conversation, garbage, memory, raw, wav};
 use async_trait::async_trait;
 use beep_core::bite::{Digest, Label};
 use beep_core::clock::ManualClock;
 use beep_core::store::{BiteStoreExt, Role};
 use beep_core::{Error, ErrorKind, Result};
 use beep_server::config::Http;
-use faulty::{Fate, Faulty};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;

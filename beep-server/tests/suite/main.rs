@@ -3,12 +3,16 @@
 
 mod cli_remote;
 mod common;
+mod deploy;
 mod forge;
+mod forward_auth_caddy;
 mod forward_auth_nginx;
+mod gateway;
 mod ground;
 mod http_auth;
 mod http_bad_input;
 mod http_changes;
+mod http_changes_lost;
 mod http_core_contacts;
 mod http_core_conversations;
 mod http_core_members;
@@ -21,10 +25,13 @@ mod http_permissions;
 mod http_proxies;
 mod http_publish;
 mod http_reads;
+mod http_ready;
 mod http_routes;
 mod http_subscribe;
 mod idor_matrix;
 mod key_rotation;
+mod process;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod token_vectors;

@@ -7,7 +7,7 @@ use beep_core::clock::{Clock, System};
 use beep_core::id::{ConversationId, Identity};
 use beep_core::store::{NewBite, NewConversation, NewUser, Role, Start, Stores};
 use beep_pipeline::workers::INDEX;
-use beep_storage::DataDir;
+use beep_storage::{DataDir, StorageConfig};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use std::path::Path;
@@ -27,15 +27,21 @@ pub struct Person {
 /// The folder and who is in it. Nothing is kept open.
 pub struct Installation {
     data: DataDir,
+    storage: StorageConfig,
     pub conversation: ConversationId,
     pub people: Vec<Person>,
 }
 
 impl Installation {
-    /// Makes so many people, all members of one conversation.
+    /// Makes so many people, all members of one conversation, in the embedded stores.
     pub fn create(dir: &Path, people: usize) -> Self {
+        Self::create_in(dir, StorageConfig::embedded(dir), people)
+    }
+
+    /// The same in these stores; the folder keeps the keys of tokens.
+    pub fn create_in(dir: &Path, storage: StorageConfig, people: usize) -> Self {
         let data = DataDir::new(dir);
-        let mut made = Self { data, conversation: "c-room".parse().unwrap(), people: Vec::new() };
+        let mut made = Self { data, storage, conversation: "c-room".parse().unwrap(), people: Vec::new() };
         let jwt = made.jwt();
         made.people = (0..people)
             .map(|n| {
@@ -78,6 +84,20 @@ impl Installation {
         self.data.path()
     }
 
+    /// The variables that lead a server to these stores.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let StorageConfig { bites, directory, search, blobs, ephemeral, bodies } = &self.storage;
+        let places = [
+            ("BITES", bites),
+            ("DIRECTORY", directory),
+            ("SEARCH", search),
+            ("BLOBS", blobs),
+            ("EPHEMERAL", ephemeral),
+            ("BODIES", bodies),
+        ];
+        places.map(|(name, url)| (format!("BEEP_STORE_{name}"), url.clone())).to_vec()
+    }
+
     /// Who makes tokens that the server on this folder takes.
     pub fn jwt(&self) -> Jwt {
         self.data.jwt(JwtConfig::default(), Arc::new(System), Arc::new(System)).unwrap()
@@ -86,7 +106,7 @@ impl Installation {
     /// Opens the stores, does something with them, and closes them.
     pub fn with_stores<T>(&self, work: impl AsyncFnOnce(&Stores) -> T) -> T {
         runtime().block_on(async {
-            let stores = beep_storage::open(&self.data.storage(), Arc::new(System)).await.unwrap();
+            let stores = beep_storage::open(&self.storage, Arc::new(System)).await.unwrap();
             work(&stores).await
         })
     }

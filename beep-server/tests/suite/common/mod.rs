@@ -2,15 +2,21 @@
 
 mod client;
 mod crew;
+#[path = "../../../../beep-pipeline/tests/suite/pipeline_support/directory.rs"]
+mod directory;
 mod events;
 #[path = "../../../../beep-pipeline/tests/suite/pipeline_support/fakes.rs"]
 mod fakes;
+#[path = "../../../../beep-pipeline/tests/suite/pipeline_support/faulty.rs"]
+mod faulty;
 pub mod raw;
 
 pub use client::{Answer, Call, Pool};
 pub use crew::Crew;
+pub use directory::Moody;
 pub use events::{Events, Sse};
 pub use fakes::{Echo, wav, wav_of};
+pub use faulty::{Fate, Faulty};
 
 use beep_core::auth::Scope;
 use beep_core::auth::jwt::{Algorithm, Jwt, JwtConfig, SigningKey};
