@@ -117,6 +117,13 @@ impl Beep {
         &self.0.stores
     }
 
+    /// The log from now on, for those who follow it beside the workers.
+    #[cfg(feature = "legacy-subjects")]
+    pub(crate) async fn follow(&self) -> Result<Follower> {
+        let Inner { stores, bell, .. } = &*self.0;
+        Ok(Follower::new(stores.bites.clone(), bell.listen(), stores.bites.tail().await?))
+    }
+
     /// The clock that it goes by.
     pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock

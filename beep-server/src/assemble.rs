@@ -1,7 +1,7 @@
 //! From the configuration to a running app: stores, tokens, transcriber, pipeline.
 
 use crate::app::{App, Extras};
-use crate::config::{Config, Store};
+use crate::config::{Config, Legacy, Store};
 use crate::cors;
 use crate::sms;
 use beep_core::auth::jwt::{Jwt, JwtConfig};
@@ -57,7 +57,36 @@ pub async fn assemble(config: &Config) -> Result<App> {
         }
     };
     let extras = Extras { transcription_off, sms, login, trusted_proxies };
-    Ok(App::new(builder.start().await?, jwt, config.http.clone(), extras))
+    let beep = builder.start().await?;
+    if !config.legacy.url.0.is_empty() {
+        bridge(&beep, &config.legacy).await?;
+    }
+    Ok(App::new(beep, jwt, config.http.clone(), extras))
+}
+
+/// Lets the original's services speak and listen, until this process ends.
+#[cfg(feature = "legacy-subjects")]
+async fn bridge(beep: &Beep, legacy: &Legacy) -> Result<()> {
+    use beep_core::id::Identity;
+    use beep_pipeline::bus::legacy::{LegacyBridge, LegacyOptions};
+    let reader = match legacy.reader.as_str() {
+        "" => None,
+        user => Some(Identity { user: user.parse()?, device: "legacy".parse()? }),
+    };
+    let options = LegacyOptions { url: legacy.url.0.clone(), reader, announce: legacy.announce };
+    let bridge = LegacyBridge::start(beep.clone(), options).await?;
+    tokio::spawn(async move {
+        let _open = bridge;
+        std::future::pending::<()>().await;
+    });
+    Ok(())
+}
+
+#[cfg(not(feature = "legacy-subjects"))]
+async fn bridge(_: &Beep, _: &Legacy) -> Result<()> {
+    let sentence = "this build cannot speak with the original's services (legacy.url): build it with the feature \
+                    `legacy-subjects`";
+    Err(Error::new(ErrorKind::Unsupported, sentence))
 }
 
 /// Takes the keys over that come and go in the folder, as long as anybody needs them. What cannot be read changes

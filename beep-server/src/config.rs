@@ -21,6 +21,8 @@ pub struct Config {
     pub store: Store,
     /// How the servers of an installation hear of each other: `nats://host:4222`; each looks at the log unless set.
     pub bus: Secret,
+    /// The original's services on the same NATS.
+    pub legacy: Legacy,
     /// Limits of the HTTP edge.
     pub http: Http,
     /// Tokens.
@@ -71,6 +73,24 @@ impl fmt::Debug for Store {
 impl From<Store> for StorageConfig {
     fn from(Store { bites, directory, search, blobs, ephemeral, bodies }: Store) -> Self {
         Self { bites, directory, search, blobs, ephemeral, bodies }
+    }
+}
+
+/// The original's services on the same NATS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Legacy {
+    /// Their NATS: `nats://host:4222`; nobody is listened to unless set.
+    pub url: Secret,
+    /// The user as whom they read, since their requests name nobody; they may not read unless set.
+    pub reader: String,
+    /// Whether this server tells their `subscribe` what was stored: exactly one of several should.
+    pub announce: bool,
+}
+
+impl Default for Legacy {
+    fn default() -> Self {
+        Self { url: Secret::default(), reader: String::new(), announce: true }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Buses: how the processes of an installation hear that the log has grown.
 
 mod bell;
+#[cfg(feature = "legacy-subjects")]
+pub mod legacy;
 mod memory;
 #[cfg(feature = "bus-nats")]
 pub mod nats;

@@ -5,6 +5,8 @@ mod audio_damage;
 mod audio_formats;
 mod audio_support;
 mod audio_wav;
+#[cfg(feature = "legacy-subjects")]
+mod bus_legacy;
 mod bus_memory;
 #[cfg(feature = "bus-nats")]
 mod bus_nats;
