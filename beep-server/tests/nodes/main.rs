@@ -160,6 +160,48 @@ fn redis_killed_costs_no_bite_and_no_event() {
     account("R7-redis", Refusals::None, |cluster| cluster.restart_redis(Duration::from_secs(1)));
 }
 
+/// The permission that another node remembers ends when the directory rings, not at the next look.
+#[test]
+fn who_is_removed_at_one_node_is_out_at_all() {
+    const OUT: Duration = Duration::from_millis(100);
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(cluster) = Cluster::start(2, 2, &[]) else { return };
+    let room = &cluster.installation.conversation;
+    let [owner, member] = &cluster.installation.people[..] else { panic!("there are two") };
+    let mut here = Client::connect(cluster.doors()[0].address()).unwrap();
+    let mut there = Client::connect(cluster.doors()[1].address()).unwrap();
+    let members = format!("/core/user/conversation/{room}/member");
+    let mut until = |status: u16| {
+        let begun = Instant::now();
+        loop {
+            let path = format!("/bite/conversation/{room}?limit=1");
+            if there.get(&path, &member.token).unwrap().status == status {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < HEALED, "no {status} at the other node");
+        }
+    };
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        let body = format!(r#"{{"id":"{}"}}"#, member.identity.user);
+        assert_eq!(here.send("POST", &members, &owner.token, body.as_bytes()).unwrap().status, 200);
+        until(200);
+        let path = format!("{members}/{}", member.identity.user);
+        let removed = here.send("DELETE", &path, &owner.token, b"").unwrap();
+        assert!(removed.status < 300, "{}", String::from_utf8_lossy(&removed.body));
+        took.push(until(403));
+    }
+    took.sort();
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "goal=removed-elsewhere value={:.1} limit={} unit=ms longest={:.1}",
+        median.as_secs_f64() * 1e3,
+        OUT.as_millis(),
+        longest.as_secs_f64() * 1e3
+    );
+    assert!(median <= OUT, "{took:?}");
+}
+
 #[test]
 fn each_bite_is_transcribed_once_whichever_node_does_it() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

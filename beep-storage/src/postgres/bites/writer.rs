@@ -144,7 +144,7 @@ fn ended() -> Error {
 
 /// The task. However it ends, nobody is left waiting and the next caller starts another.
 async fn write(shared: Arc<Shared>, scribe: Option<Scribe>) {
-    let ending = Ending(shared.clone());
+    let mut ending = Ending { shared: shared.clone(), early: true };
     let mut scribe = match scribe.map_or_else(|| Scribe::new(&shared.pool), Ok) {
         Ok(scribe) => scribe,
         Err(error) => return tracing::error!(%error, "the writer of bites cannot begin"),
@@ -162,7 +162,7 @@ async fn write(shared: Arc<Shared>, scribe: Option<Scribe>) {
             } else {
                 state.scribe = Some(scribe);
                 state.running = false;
-                std::mem::forget(ending);
+                ending.early = false;
                 return;
             }
         };
@@ -247,11 +247,17 @@ fn take(state: &mut State) -> Vec<Job> {
 }
 
 /// What the task leaves when it ends before its time: a panic, or a runtime that shuts down.
-struct Ending(Arc<Shared>);
+struct Ending {
+    shared: Arc<Shared>,
+    early: bool,
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        if !self.early {
+            return;
+        }
+        let mut state = self.shared.state();
         state.running = false;
         state.bytes = 0;
         drop(std::mem::take(&mut state.queue)); // each caller hears that the store was closed
